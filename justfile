@@ -1,0 +1,38 @@
+# The recipes of this project; `just` alone lists them.
+
+export PYTHONWARNINGS := "default"
+
+_default:
+    @just --list --unsorted
+
+# simulate a panel, estimate its factor returns, compare them with the truth
+demo:
+    uv run python -m vbase_py_utils
+
+# everything: lint, types, tests, doctests, README examples, notebooks
+test: lint type
+    uv run pytest
+
+# formatting and lint
+lint:
+    uv run ruff format --check
+    uv run ruff check
+
+# strict type check
+type:
+    uv run mypy
+
+# the tests on the lowest versions pyproject.toml allows
+test-lowest:
+    uv venv --quiet --clear build/lowest
+    uv pip install --quiet --python build/lowest --resolution lowest-direct --group dev --editable .
+    build/lowest/bin/python -m pytest
+
+# open the notebooks
+notebooks:
+    uv run --with jupyterlab jupyter lab notebooks
+
+# rewrite the sources in the project's format
+format:
+    uv run ruff format
+    uv run ruff check --fix

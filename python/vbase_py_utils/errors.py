@@ -1,0 +1,107 @@
+"""What can be wrong with a panel or a fit, each message written by one constructor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+
+def _listed(names: Iterable[object], most: int = 12) -> str:
+    shown = [repr(name) for name in names]
+    if not shown:
+        return "none"
+    rest = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _rows(count: int, *, at_least: bool) -> str:
+    return f"{'at least ' if at_least else ''}{count} row{'' if count == 1 else 's'}"
+
+
+class VbaseError(Exception):
+    """Base class of every error this library defines."""
+
+
+class PanelError(VbaseError, ValueError):
+    """The panel, or the columns named for it, cannot be used."""
+
+    @classmethod
+    def missing_columns(cls, role: str, missing: Sequence[str], available: Sequence[str]) -> Self:
+        """Build the error for columns that are not in the panel."""
+        return cls(
+            f"{role} {_listed(missing)} not in the panel, whose columns are {_listed(available)}"
+        )
+
+    @classmethod
+    def not_numeric(cls, role: str, column: str, dtype: object) -> Self:
+        """Build the error for a value column of another kind than numbers."""
+        return cls(f"{role} column {column!r} is {dtype}, expected a numeric type: cast it first")
+
+    @classmethod
+    def bad_key_type(cls, role: str, column: str, dtype: object) -> Self:
+        """Build the error for a key column that cannot be hashed and sorted."""
+        return cls(
+            f"{role} column {column!r} is {dtype}, "
+            "expected a plain type such as a date, a string or an integer"
+        )
+
+    @classmethod
+    def no_exposures(cls) -> Self:
+        """Build the error for an empty list of exposures."""
+        return cls("no exposures given, expected at least one column name")
+
+    @classmethod
+    def repeated_exposures(cls, names: Sequence[object]) -> Self:
+        """Build the error for an exposure named more than once."""
+        return cls(f"exposures named more than once: {_listed(names)}; expected each name once")
+
+    @classmethod
+    def shared_column(cls, column: str, roles: Sequence[str]) -> Self:
+        """Build the error for one column in two roles that exclude each other."""
+        return cls(
+            f"column {column!r} is named as {' and as '.join(roles)}, expected a column for each"
+        )
+
+    @classmethod
+    def missing_keys(
+        cls, role: str, column: str, count: int, example: str, *, at_least: bool = False
+    ) -> Self:
+        """Build the error for null periods or assets; ``example`` shows such a row."""
+        return cls(
+            f"{role} column {column!r} is null in {_rows(count, at_least=at_least)}, "
+            f"for example where {example}; expected a {role} in every row"
+        )
+
+    @classmethod
+    def duplicate_rows(
+        cls, period: str, asset: str, count: int, example: str, *, at_least: bool = False
+    ) -> Self:
+        """Build the error for rows that share their period and asset."""
+        return cls(
+            f"columns ({period!r}, {asset!r}) repeat a key in {_rows(count, at_least=at_least)}, "
+            f"for example {example}; expected one row per period and asset"
+        )
+
+    @classmethod
+    def negative_weights(
+        cls, column: str, count: int, example: str, *, at_least: bool = False
+    ) -> Self:
+        """Build the error for negative regression weights."""
+        return cls(
+            f"weights column {column!r} is negative in {_rows(count, at_least=at_least)}, "
+            f"for example {example}; expected weights >= 0"
+        )
+
+
+class FitError(VbaseError, ValueError):
+    """A period has no answer, and the caller asked to be told."""
+
+    @classmethod
+    def failed_periods(cls, periods: Sequence[object], reason: str, n_periods: int) -> Self:
+        """Build the error for periods that failed; ``reason`` is that of the first one."""
+        if n_periods == 1:
+            return cls(f"no factor returns for period {periods[0]}: {reason}")
+        return cls(
+            f"no factor returns for {len(periods)} of {n_periods} periods, "
+            f"for example period {periods[0]}: {reason}"
+        )

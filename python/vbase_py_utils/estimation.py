@@ -1,0 +1,299 @@
+"""From a long panel to one fit per period, block by block, and the public function on it.
+
+``fit_block`` is the only bridge between frames and arrays. A block is a frame that holds whole
+periods, made by hashing the period; map_groups calls it block by block inside one lazy query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache, partial
+from typing import Literal, TypedDict, TypeVar, Unpack, get_args, overload
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from vbase_py_utils.errors import FitError, PanelError
+from vbase_py_utils.irls import PeriodFits, SolverOptions, Status, fit_periods
+from vbase_py_utils.panel import PERIOD, RETURN, WEIGHT, ArrowStream, PanelSpec, as_frame
+from vbase_py_utils.robust import HUBER_T
+
+CovType = Literal["sandwich", "H1"]
+OnFailure = Literal["null", "raise"]
+
+STATUS_TYPE = pl.Enum([status.name for status in Status])
+STATUS_NAMES = pl.Series([status.name for status in Status], dtype=STATUS_TYPE)
+# A block costs about half a millisecond on top of its fits and holds a copy of its rows.
+BLOCK_ROWS = 2**18
+LAZY_BLOCKS = 16
+
+# Columns of a frame of period fits, beside the period and one column per exposure.
+N_ASSETS, N_EXCLUDED, SCALE, N_ITER = "n_assets", "n_excluded", "scale", "n_iter"
+STATUS, REASON = "status", "reason"
+
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+
+class FitArguments(TypedDict, total=False):
+    """The keyword arguments of the estimating functions; meanings in ``factor_returns``."""
+
+    returns: str
+    weights: str | None
+    period: str
+    asset: str
+    huber_t: float
+    cov_type: CovType
+    on_failure: OnFailure
+    tol: float
+    max_iter: int
+
+
+@overload
+def factor_returns(
+    panel: pl.DataFrame | ArrowStream,
+    exposures: str | Iterable[str],
+    **arguments: Unpack[FitArguments],
+) -> pl.DataFrame: ...
+@overload
+def factor_returns(
+    panel: pl.LazyFrame, exposures: str | Iterable[str], **arguments: Unpack[FitArguments]
+) -> pl.LazyFrame: ...
+def factor_returns(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
+    exposures: str | Iterable[str],
+    *,
+    returns: str = "return",
+    weights: str | None = None,
+    period: str = "period",
+    asset: str = "asset",
+    huber_t: float = HUBER_T,
+    cov_type: CovType = "sandwich",
+    on_failure: OnFailure = "null",
+    tol: float = SolverOptions.tol,
+    max_iter: int = SolverOptions.max_iter,
+) -> pl.DataFrame | pl.LazyFrame:
+    """Estimate the factor returns of every period by a robust cross-sectional regression.
+
+    In each period the returns are regressed on the exposures (no intercept is added) by Huber
+    M-estimation: weighted by precision, scale the median absolute residual about zero.
+
+    Parameters
+    ----------
+    panel
+        Long frame, one row per (period, asset), in any order. A LazyFrame stays lazy: nothing runs
+        before ``collect()``. Anything that exports an Arrow stream is taken like a DataFrame.
+    exposures
+        Column name or names, in the order of the answer; numeric or Boolean.
+    returns, weights, period, asset
+        Column names. ``weights`` are regression weights, proportional to 1 / variance; None: equal.
+    huber_t
+        Tuning constant in units of the residual scale; infinity gives weighted least squares.
+    cov_type
+        Kind of standard errors. Factor returns do not depend on it: it is taken so that one set of
+        arguments serves every estimating function.
+    on_failure
+        "null": a period without an answer is a row of nulls. "raise": FitError names it.
+    tol, max_iter
+        Stop when no fitted value moves by more than ``tol`` scales, or after ``max_iter`` steps.
+
+    Returns
+    -------
+    DataFrame or LazyFrame, as given
+        One row per period of the panel, sorted: the period in its own dtype, then a Float64 column
+        per exposure, in units of return per unit of exposure. Null, NaN and infinite values are all
+        missing; rows with one, or with weight 0, are left out. Null where fewer assets than
+        exposures are left or the exposures are collinear.
+
+    Raises
+    ------
+    PanelError
+        A column is missing, repeated or of the wrong type; a period or asset is null, a
+        (period, asset) is repeated, a weight is negative. Values are checked when the query runs.
+    FitError
+        With ``on_failure="raise"``: a period has no answer, or did not converge.
+    ValueError, TypeError
+        An option is out of range; ``panel`` is not a frame.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import factor_returns
+    >>> panel = pl.DataFrame({
+    ...     "period": ["2023-01"] * 5,
+    ...     "asset": ["A", "B", "C", "D", "E"],
+    ...     "return": [0.010, 0.021, 0.029, 0.041, 0.500],
+    ...     "beta": [0.5, 1.0, 1.5, 2.0, 2.5],
+    ... })
+    >>> with pl.Config(float_precision=4):
+    ...     print(factor_returns(panel, "beta"))
+    shape: (1, 2)
+    ┌─────────┬────────┐
+    │ period  ┆ beta   │
+    │ ---     ┆ ---    │
+    │ str     ┆ f64    │
+    ╞═════════╪════════╡
+    │ 2023-01 ┆ 0.0207 │
+    └─────────┴────────┘
+    """
+    _check_choice("cov_type", cov_type, get_args(CovType))
+    spec = PanelSpec.from_names(
+        exposures, returns=returns, weights=weights, period=period, asset=asset
+    )
+    options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
+    frame = as_frame(panel)
+    if isinstance(frame, pl.LazyFrame):
+        return wide_factor_returns(fit_query(frame, spec, options, on_failure=on_failure), spec)
+    return wide_factor_returns(fit_frame(frame, spec, options, on_failure=on_failure), spec)
+
+
+def wide_factor_returns(fits: Frame, spec: PanelSpec) -> Frame:
+    """Pick period and estimates out of a frame of period fits, under the names the user gave."""
+    names = {PERIOD: spec.period, **dict(zip(spec.value_names, spec.exposures, strict=True))}
+    return fits.select(pl.col(inside).alias(name) for inside, name in names.items())
+
+
+def fit_frame(
+    panel: pl.DataFrame,
+    spec: PanelSpec,
+    options: SolverOptions,
+    *,
+    on_failure: OnFailure = "null",
+) -> pl.DataFrame:
+    """Run the query of ``fit_query`` on a panel in memory."""
+    n_blocks = 1 + panel.height // BLOCK_ROWS
+    query = fit_query(panel.lazy(), spec, options, on_failure=on_failure, n_blocks=n_blocks)
+    try:
+        return query.collect()
+    except PanelError:
+        # The block that failed could count its own rows only.
+        spec.check_values(spec.select(panel.lazy()).collect(), partial=False)
+        raise
+
+
+def fit_query(
+    panel: pl.LazyFrame,
+    spec: PanelSpec,
+    options: SolverOptions,
+    *,
+    on_failure: OnFailure = "null",
+    n_blocks: int = LAZY_BLOCKS,
+) -> pl.LazyFrame:
+    """Plan the fits: one row per period, sorted, with the columns of ``_fit_schema``.
+
+    ``n_blocks``: into how many blocks the periods are hashed; the numbers do not depend on it.
+    """
+    _check_choice("on_failure", on_failure, get_args(OnFailure))
+    schema = panel.collect_schema()
+    spec.check_schema(schema)
+    out = _fit_schema(schema[spec.period], spec)
+    fits = (
+        spec.select(panel)
+        .group_by(pl.col(PERIOD).hash() % n_blocks, maintain_order=True)
+        .map_groups(partial(fit_block, spec=spec, options=options), schema=out)
+        .sort(PERIOD)
+    )
+    if on_failure == "null":
+        return fits
+    # No pushdown: a filter or a limit set later must not hide a failed period.
+    return fits.map_batches(
+        _raise_on_failure,
+        schema=out,
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        slice_pushdown=False,
+    )
+
+
+def fit_block(rows: pl.DataFrame, spec: PanelSpec, options: SolverOptions) -> pl.DataFrame:
+    """Fit the periods of a block: ``rows`` as ``PanelSpec.select`` gives them, whole periods.
+
+    Returns a row per period, sorted, with the columns of ``_fit_schema``. Raises PanelError for
+    null keys, repeated (period, asset) and negative weights.
+    """
+    spec.check_values(rows, partial=True)
+    rows = rows.sort(PERIOD, maintain_order=True)
+    first = rows[PERIOD].rle_id().diff().fill_null(1).to_numpy() > 0
+    starts = np.append(np.flatnonzero(first), rows.height)
+    X = rows.select(spec.value_names).to_numpy(order="c")
+    y = rows[RETURN].to_numpy()
+    w = None if spec.weights is None else rows[WEIGHT].to_numpy()
+    usable = np.isfinite(X).all(axis=1) & np.isfinite(y)
+    if w is not None:
+        usable &= np.isfinite(w) & (w > 0)
+    # Position of a row among the usable ones, so that boundaries carry over.
+    kept = np.append(0, np.cumsum(usable))[starts]
+    n_assets = np.diff(kept)
+    if kept[-1] < len(usable):
+        X, y, w = X[usable], y[usable], None if w is None else w[usable]
+    with _blas_controller().limit(limits=1, user_api="blas"):
+        fits = fit_periods(X, y, w, kept, options)
+    columns = {
+        PERIOD: rows[PERIOD].gather(starts[:-1]),
+        N_ASSETS: n_assets,
+        N_EXCLUDED: np.diff(starts) - n_assets,
+        SCALE: fits.scale,
+        N_ITER: fits.n_iter,
+        STATUS: STATUS_NAMES.gather(fits.status),
+        REASON: _reasons(fits, n_assets, spec),
+        **dict(zip(spec.value_names, fits.coefficients.T, strict=True)),
+    }
+    return pl.DataFrame(columns, schema=_fit_schema(rows.schema[PERIOD], spec), nan_to_null=True)
+
+
+def _fit_schema(period: pl.DataType, spec: PanelSpec) -> pl.Schema:
+    """Columns of a frame of period fits; ``reason`` is null where the status is converged."""
+    return pl.Schema(
+        {
+            PERIOD: period,
+            N_ASSETS: pl.UInt32(),
+            N_EXCLUDED: pl.UInt32(),
+            SCALE: pl.Float64(),
+            N_ITER: pl.UInt32(),
+            STATUS: STATUS_TYPE,
+            REASON: pl.String(),
+            **dict.fromkeys(spec.value_names, pl.Float64()),
+        }
+    )
+
+
+def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> list[str | None]:
+    """Say in words why a period did not converge."""
+    reasons: list[str | None] = [None] * len(n_assets)
+    for t in np.flatnonzero(fits.status != Status.converged):
+        status = Status(fits.status[t])
+        n, k = n_assets[t], len(spec.exposures)
+        match status:
+            case Status.max_iter:
+                why = f"not converged after {fits.n_iter[t]} steps"
+            case Status.exact_fit:
+                why = f"the exposures explain most of its {n} returns exactly"
+            case Status.rank_deficient:
+                named = [repr(spec.exposures[j]) for j in np.flatnonzero(fits.collinear[t])]
+                why = f"exposures {', '.join(named)} are linearly dependent over its {n} assets"
+            case _:
+                why = f"{n} usable asset{'' if n == 1 else 's'} for {k} exposures"
+        reasons[t] = f"{status.name}: {why}"
+    return reasons
+
+
+def _raise_on_failure(fits: pl.DataFrame) -> pl.DataFrame:
+    answered = pl.col(STATUS).is_in([Status.converged.name, Status.exact_fit.name])
+    failed = fits.filter(~answered)
+    if not failed.is_empty():
+        raise FitError.failed_periods(failed[PERIOD].to_list(), failed[REASON][0], fits.height)
+    return fits
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        expected = " or ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} is {value!r}, expected {expected}")
+
+
+@cache
+def _blas_controller() -> ThreadpoolController:
+    """Look up the loaded BLAS libraries, once: many small solves want one thread each."""
+    return ThreadpoolController()

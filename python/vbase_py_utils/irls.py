@@ -1,0 +1,366 @@
+"""The Huber estimator over a block of periods: arrays in, one frozen record of arrays out.
+
+A period with returns y, exposures X and regression weights w is whitened (rows times sqrt(w)) and
+brought to a common magnitude by powers of two. The estimate is the limit of iteratively reweighted
+least squares (IRLS) from the weighted least-squares start, where the scale s is the median of |u|
+about zero over its normal value, taken anew at every step. IRLS finds the branch, then a joint
+Newton iteration in (b, s) finishes; whenever Newton strays it goes back to the saved IRLS point.
+
+In this module A is the whitened, scaled design, u the residuals y - A b of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack, lstsq, qr, solve_triangular, svd
+
+from vbase_py_utils.robust import HUBER_T, MAD_PER_SIGMA, FloatArray, mad_about_zero, middle_ranks
+
+EPS = float(np.finfo(np.float64).eps)
+
+# Below this reciprocal condition of A'A the normal equations are given up for a QR decomposition:
+# up to a condition number of 1e4 they leave an error far below the tolerance.
+MIN_GRAM_RCOND = 1e-8
+# Smallest pivot, relative to that of A'A, at which a downdated matrix is still trusted.
+MIN_IRLS_PIVOT, MIN_NEWTON_PIVOT = 1e-4, 1e-5
+# A component of a null vector (unit length) above this names a collinear column.
+COLLINEAR_SHARE = 1e-6
+# The Newton phase, see _iterate. On 48,000 hard random problems Newton ended on another solution
+# than IRLS in 11 cases with a switch of 0.1, in 5 with 0.05 and in 1 with 0.03, at 7 against 6
+# steps in the median.
+NEWTON_SWITCH, NEWTON_STEPS = 0.03, 8
+NEWTON_MIN_DENOMINATOR = 1e-6
+NEWTON_SCALE_RANGE = 0.5, 2.0
+
+
+class Status(IntEnum):
+    """How the fit of a period ended; the first three have coefficients."""
+
+    converged = 0
+    max_iter = 1
+    exact_fit = 2
+    rank_deficient = 3
+    too_few_assets = 4
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """What the solver is asked for.
+
+    ``huber_t``: tuning constant in units of the scale, > 0, infinity for least squares.
+    ``tol``: stop when no fitted value moves by more than ``tol`` scales. ``max_iter``: most steps.
+    Raises ValueError for values out of range.
+    """
+
+    huber_t: float = HUBER_T
+    tol: float = 1e-10
+    max_iter: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse values the solver has no meaning for."""
+        if not self.huber_t > 0:
+            raise ValueError(f"huber_t is {self.huber_t!r}, expected a number > 0 or infinity")
+        if not 0 < self.tol < 1:
+            raise ValueError(f"tol is {self.tol!r}, expected a number between 0 and 1")
+        if self.max_iter != int(self.max_iter) or self.max_iter < 1:
+            raise ValueError(f"max_iter is {self.max_iter!r}, expected a whole number >= 1")
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodFits:
+    """The fits of T periods on k exposures.
+
+    ``coefficients`` (T, k) and ``scale`` (T,): float, NaN where the status says there is no
+    answer. ``n_iter`` (T,): steps taken, those of an abandoned Newton phase included. ``status``
+    (T,): codes of ``Status``. ``collinear`` (T, k): True for the columns of a linear dependence.
+    """
+
+    coefficients: FloatArray
+    scale: FloatArray
+    n_iter: NDArray[np.int32]
+    status: NDArray[np.uint8]
+    collinear: NDArray[np.bool_]
+
+
+class _Design(NamedTuple):
+    """A design (n, k) with its Gram matrix and the lower Cholesky factor of that.
+
+    ``triangle`` is None, or the R (k, k) of A = QR when ``A`` holds the orthogonal coordinates Q.
+    """
+
+    A: FloatArray
+    gram: FloatArray
+    factor: FloatArray
+    triangle: FloatArray | None
+
+
+class _Point(NamedTuple):
+    """An iterate: coefficients b (k,), residuals u (n,), scale s."""
+
+    b: FloatArray
+    u: FloatArray
+    s: float
+
+
+class _Ending(NamedTuple):
+    point: _Point
+    n_iter: int
+    status: Status
+
+
+def fit_periods(
+    X: FloatArray,
+    y: FloatArray,
+    w: FloatArray | None,
+    starts: NDArray[np.intp],
+    options: SolverOptions,
+) -> PeriodFits:
+    """Fit every period of a block on its own.
+
+    X (N, k) exposures, y (N,) returns, w (N,) regression weights or None for equal ones: usable
+    rows only, that is finite and w > 0, those of a period together. Period t has the rows
+    starts[t] to starts[t + 1]; ``starts`` has T + 1 entries and an empty period is allowed.
+    Never raises for a bad period and never warns: the status tells.
+    """
+    n_periods, n_factors = len(starts) - 1, X.shape[1]
+    coefficients = np.full((n_periods, n_factors), np.nan)
+    scale = np.full(n_periods, np.nan)
+    n_iter = np.zeros(n_periods, dtype=np.int32)
+    status = np.full(n_periods, Status.too_few_assets, dtype=np.uint8)
+    collinear = np.zeros((n_periods, n_factors), dtype=np.bool_)
+    root_w = None if w is None else np.sqrt(w)
+    # Underflow and overflow at the ends of the number range are the user's units, not a defect.
+    with np.errstate(under="ignore", over="ignore"):
+        for t in range(n_periods):
+            rows = slice(starts[t], starts[t + 1])
+            if starts[t + 1] - starts[t] < n_factors:
+                continue
+            A, v, to_b, to_s = _whiten(X[rows], y[rows], None if root_w is None else root_w[rows])
+            design = _prepare(A)
+            if not isinstance(design, _Design):
+                status[t], collinear[t] = Status.rank_deficient, design
+                continue
+            point, n_iter[t], status[t] = _fit(design, v, options)
+            b = point.b
+            if design.triangle is not None:
+                b = solve_triangular(design.triangle, b, check_finite=False)
+            coefficients[t] = np.ldexp(b, to_b)
+            scale[t] = np.ldexp(point.s, to_s)
+    return PeriodFits(coefficients, scale, n_iter, status, collinear)
+
+
+def _whiten(
+    X: FloatArray, y: FloatArray, root_w: FloatArray | None
+) -> tuple[FloatArray, FloatArray, NDArray[np.int32], int]:
+    """Scale rows by sqrt(w), then columns and returns by powers of two, which is exact.
+
+    Returns A (columns of norm in [0.5, 1)), v (largest |v| in [0.5, 1)), and the binary exponents
+    that lead from the coefficients and the scale of (A, v) back to those of (X, y, w).
+    """
+    weight_exponent = 0
+    y_exponent = _exponent(y)
+    v = np.ldexp(y, -y_exponent)
+    A = X
+    if root_w is not None:
+        weight_exponent = _exponent(root_w)
+        relative = np.ldexp(root_w, -weight_exponent)
+        v = v * relative
+        A = X * relative[:, None]
+    squares = np.einsum("ij,ij->j", A, A)
+    if np.all((squares > 1e-280) & (squares < 1e280)):
+        exponents = np.frexp(np.sqrt(squares))[1]
+        A = A * np.ldexp(1.0, -exponents)
+    else:
+        exponents = np.frexp(np.abs(A).max(axis=0))[1]
+        A = np.ldexp(A, -exponents)
+        more = np.frexp(np.sqrt(np.einsum("ij,ij->j", A, A)))[1]
+        A, exponents = np.ldexp(A, -more), exponents + more
+    v_exponent = _exponent(v)
+    v = np.ldexp(v, -v_exponent)
+    to_b = (y_exponent + v_exponent - exponents).astype(np.int32)
+    return A, v, to_b, y_exponent + v_exponent + weight_exponent
+
+
+def _exponent(values: FloatArray) -> int:
+    """Binary exponent e of the largest |value| m, so that m / 2^e is in [0.5, 1)."""
+    return int(np.frexp(np.abs(values).max())[1])
+
+
+def _prepare(A: FloatArray) -> _Design | NDArray[np.bool_]:
+    """Choose coordinates in which A (n, k) can be solved, or say which columns are dependent."""
+    gram = A.T @ A
+    factor = _cholesky(gram)
+    if factor is not None:
+        norm = np.abs(gram).sum(axis=0).max()
+        rcond, _ = lapack.dpocon(factor, norm, uplo="L")
+        if rcond >= MIN_GRAM_RCOND:
+            return _Design(A, gram, factor, None)
+    Q, R = (
+        np.asarray(part, dtype=np.float64) for part in qr(A, mode="economic", check_finite=False)
+    )
+    _, lengths, directions = svd(R, check_finite=False)
+    null = lengths <= max(A.shape) * EPS * lengths[0]
+    if null.any():
+        columns: NDArray[np.bool_] = (np.abs(directions[null]) > COLLINEAR_SHARE).any(axis=0)
+        return columns
+    identity = np.eye(A.shape[1])
+    return _Design(Q, identity, identity, R)
+
+
+def _cholesky(matrix: FloatArray) -> FloatArray | None:
+    """Lower Cholesky factor (k, k), upper triangle undefined; None if not positive definite."""
+    factor, info = lapack.dpotrf(matrix, lower=1, clean=0)
+    return None if info else factor
+
+
+def _solve(factor: FloatArray, right: FloatArray) -> FloatArray:
+    solution, _ = lapack.dpotrs(factor, right, lower=1)
+    return np.asarray(solution)
+
+
+def _fit(design: _Design, y: FloatArray, options: SolverOptions) -> _Ending:
+    """Start from least squares, set the floors of rounding, iterate."""
+    A = design.A
+    n, k = A.shape
+    b = _solve(design.factor, A.T @ y)
+    b += _solve(design.factor, A.T @ (y - A @ b))
+    u = y - A @ b
+    start = _Point(b, u, mad_about_zero(u))
+    magnitude = max(float(np.abs(y).max()), float((np.abs(A) @ np.abs(b)).max()))
+    least_squares_scale = float(np.sqrt(u @ u / n))
+    floor = max(1e-12 * least_squares_scale, 8 * EPS * magnitude)
+    spread = least_squares_scale if np.isinf(options.huber_t) else start.s
+    if n == k or spread <= floor:
+        return _Ending(start, 0, Status.exact_fit)
+    if np.isinf(options.huber_t):
+        floor = -1.0  # the least-squares estimate has no scale that could collapse
+    end = _iterate(design, start, options, floor, noise=64 * EPS * float(np.abs(y).max()))
+    # The scale of the record is that of the final residuals, to the last digit.
+    return end._replace(point=end.point._replace(s=mad_about_zero(end.point.u)))
+
+
+def _iterate(
+    design: _Design, start: _Point, options: SolverOptions, floor: float, noise: float
+) -> _Ending:
+    """IRLS, then guarded joint Newton, until no residual moves by more than tol * s (or noise).
+
+    Newton begins when an IRLS step moved no residual by more than ``switch`` scales. It is given
+    up, back to the IRLS point where it began and with a switch ten times smaller, when a step is
+    refused, the scale or a residual goes out of reach of that point, or after 8 steps.
+    """
+    t, tol = options.huber_t, options.tol
+    point, switch = start, 0.0 if np.isinf(t) else NEWTON_SWITCH
+    saved: _Point | None = None  # where Newton began, while it runs
+    reach, steps, last_change = 0.0, 0, np.inf
+    for n_iter in range(1, options.max_iter + 1):
+        if saved is None:
+            if point.s <= floor:
+                return _Ending(point, n_iter - 1, Status.exact_fit)
+            new = _irls_step(design, point, t)
+            change = _distance(new, point)
+            if change <= max(tol * point.s, noise):
+                return _Ending(new, n_iter, Status.converged)
+            if change <= switch * point.s:
+                saved, reach, steps = new, _reach(change, last_change), 0
+            point, last_change = new, change
+            continue
+        candidate = _newton_step(design, point, t)
+        steps += 1
+        if candidate is not None and _near(candidate, saved, reach):
+            change = max(_distance(candidate, point), abs(candidate.s - point.s))
+            point = candidate
+            if change <= max(tol * point.s, noise):
+                return _Ending(point, n_iter, Status.converged)
+            if steps < NEWTON_STEPS:
+                continue
+        point, saved, switch = saved, None, switch / 10
+    return _Ending(point, options.max_iter, Status.max_iter)
+
+
+def _reach(change: float, last_change: float) -> float:
+    """How far from its start Newton may go: 8 times as far as IRLS would, at its present rate.
+
+    A linear iteration whose last step was ``change`` and whose steps shrink by ``rate`` has
+    change * rate / (1 - rate) to go. At least three times the last step, as the rate may rise.
+    """
+    rate = min(change / last_change, 0.999)
+    return change * max(3.0, 8.0 * rate / (1.0 - rate))
+
+
+def _distance(a: _Point, b: _Point) -> float:
+    return float(np.abs(a.u - b.u).max())
+
+
+def _near(candidate: _Point, saved: _Point, reach: float) -> bool:
+    low, high = NEWTON_SCALE_RANGE
+    return low * saved.s <= candidate.s <= high * saved.s and _distance(candidate, saved) <= reach
+
+
+def _irls_step(design: _Design, point: _Point, t: float) -> _Point:
+    """One reweighted least-squares step in delta form: db = (A'WA)^-1 A' psi_s(u)."""
+    A, u = design.A, point.u
+    cut = t if np.isinf(t) else t * point.s
+    size = np.abs(u)
+    outlying = np.flatnonzero(size > cut)
+    factor: FloatArray | None = design.factor
+    if outlying.size:
+        rows = A.take(outlying, axis=0)
+        lost = 1.0 - cut / size[outlying]
+        factor = _downdated(design, rows, rows * lost[:, None], MIN_IRLS_PIVOT)
+    if factor is not None:
+        db = _solve(factor, A.T @ np.clip(u, -cut, cut))
+    else:
+        # The outlying rows carry a direction nearly alone: no subtraction, no squared condition.
+        root = np.sqrt(np.minimum(1.0, cut / np.maximum(size, cut)))
+        db = lstsq(
+            A * root[:, None], u * root, check_finite=False, lapack_driver="gelsy", cond=EPS
+        )[0]
+    u = point.u - A @ db
+    return _Point(point.b + db, u, mad_about_zero(u))
+
+
+def _newton_step(design: _Design, point: _Point, t: float) -> _Point | None:
+    """One Newton step for A' psi_s(u) = 0 and median|u| = MAD_PER_SIGMA * s together.
+
+    With o the outlying rows, H = A'A - Ao'Ao, p = H^-1 A' psi_s(u) and q = H^-1 t sum_o sign(u) x,
+    db = p + (s+ - s) q; the median condition, linear along the one or two rows in the middle,
+    gives s+. None where this has no safe answer.
+    """
+    A, u, s = design.A, point.u, point.s
+    cut = t * s
+    size = np.abs(u)
+    outlying = np.flatnonzero(size > cut)
+    factor, q = design.factor, np.zeros(A.shape[1])
+    if outlying.size:
+        rows = A.take(outlying, axis=0)
+        inlying_factor = _downdated(design, rows, rows, MIN_NEWTON_PIVOT)
+        if inlying_factor is None:
+            return None
+        factor = inlying_factor
+        q = _solve(factor, t * (np.sign(u[outlying]) @ rows))
+    p = _solve(factor, A.T @ np.clip(u, -cut, cut))
+    ranks = middle_ranks(u.size)
+    middle = np.argpartition(size, ranks)[list(ranks)]
+    xm = 0.5 * (np.sign(u[middle]) @ A[middle])
+    am = float(size[middle].mean())
+    denominator = MAD_PER_SIGMA + float(xm @ q)
+    if denominator <= NEWTON_MIN_DENOMINATOR:
+        return None
+    s_new = (am - float(xm @ p) + s * float(xm @ q)) / denominator
+    db = p + (s_new - s) * q
+    return _Point(point.b + db, u - A @ db, s_new)
+
+
+def _downdated(
+    design: _Design, rows: FloatArray, weighted: FloatArray, min_pivot: float
+) -> FloatArray | None:
+    """Cholesky factor of A'A - rows' weighted; None where cancellation leaves too little of it."""
+    factor = _cholesky(design.gram - rows.T @ weighted)
+    if factor is None or np.any(np.diag(factor) < min_pivot * np.diag(design.factor)):
+        return None
+    return factor

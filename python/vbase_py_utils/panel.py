@@ -1,0 +1,177 @@
+"""The long panel: which column plays which role, and whether names, types and values allow it.
+
+Checks of names and types read the schema alone and run when a function is called; checks of values
+run on a block of whole periods, inside the query.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from vbase_py_utils.errors import PanelError
+
+# Names inside the query, so that a user's names never meet each other or ours.
+PERIOD, ASSET, RETURN, WEIGHT = "period", "asset", "return", "weight"
+
+
+class ArrowStream(Protocol):
+    """Anything that exports its rows as an Arrow stream: a pyarrow Table, a DuckDB relation."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Give a capsule that holds an Arrow stream."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PanelSpec:
+    """The roles of the columns of a panel; ``weights`` None means equal weights."""
+
+    period: str
+    asset: str
+    returns: str
+    exposures: tuple[str, ...]
+    weights: str | None = None
+
+    @classmethod
+    def from_names(
+        cls,
+        exposures: str | Iterable[str],
+        *,
+        returns: str,
+        weights: str | None,
+        period: str,
+        asset: str,
+    ) -> PanelSpec:
+        """Check the names against each other; a single exposure may be given as a string."""
+        names = (exposures,) if isinstance(exposures, str) else tuple(exposures)
+        for name in (*names, returns, period, asset, *([] if weights is None else [weights])):
+            if not isinstance(name, str):
+                raise TypeError(f"column names are strings, got {name!r}")
+        if not names:
+            raise PanelError.no_exposures()
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        if repeated:
+            raise PanelError.repeated_exposures(repeated)
+        if period == asset:
+            raise PanelError.shared_column(period, ["period", "asset"])
+        for key, column in (("period", period), ("asset", asset)):
+            if column in names:
+                raise PanelError.shared_column(column, [key, "exposure"])
+            if column == returns:
+                raise PanelError.shared_column(column, [key, "returns"])
+            if column == weights:
+                raise PanelError.shared_column(column, [key, "weights"])
+        return cls(period, asset, returns, names, weights)
+
+    def check_schema(self, schema: pl.Schema) -> None:
+        """Raise PanelError when a column is not there or has an unusable type."""
+        roles = [("period", self.period), ("asset", self.asset), ("returns", self.returns)]
+        if self.weights is not None:
+            roles.append(("weights", self.weights))
+        for role, column in roles:
+            if column not in schema:
+                raise PanelError.missing_columns(role, [column], schema.names())
+        absent = [name for name in self.exposures if name not in schema]
+        if absent:
+            raise PanelError.missing_columns("exposure", absent, schema.names())
+        for role, column in roles[:2]:
+            if schema[column].is_nested() or schema[column] in (pl.Object, pl.Unknown):
+                raise PanelError.bad_key_type(role, column, schema[column])
+        for role, column in roles[2:]:
+            if not (schema[column].is_numeric() or schema[column] == pl.Null):
+                raise PanelError.not_numeric(role, column, schema[column])
+        for column in self.exposures:
+            if not (schema[column].is_numeric() or schema[column] in (pl.Null, pl.Boolean)):
+                raise PanelError.not_numeric("exposure", column, schema[column])
+
+    def select(self, panel: pl.LazyFrame) -> pl.LazyFrame:
+        """Only the columns needed, under the names inside, values Float64 with NaN for null."""
+        values = {RETURN: self.returns, **dict(zip(self.value_names, self.exposures, strict=True))}
+        if self.weights is not None:
+            values[WEIGHT] = self.weights
+        return panel.select(
+            pl.col(self.period).alias(PERIOD),
+            pl.col(self.asset).alias(ASSET),
+            *(
+                pl.col(column).cast(pl.Float64).fill_null(float("nan")).alias(name)
+                for name, column in values.items()
+            ),
+        )
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the panel that are used, each once."""
+        weights = () if self.weights is None else (self.weights,)
+        return list(
+            dict.fromkeys((self.period, self.asset, self.returns, *weights, *self.exposures))
+        )
+
+    @property
+    def value_names(self) -> list[str]:
+        """The exposures' names inside the query."""
+        return [f"x{i}" for i in range(len(self.exposures))]
+
+    def check_values(self, rows: pl.DataFrame, *, partial: bool) -> None:
+        """Raise PanelError for null keys, negative weights, repeated (period, asset).
+
+        ``rows`` has the columns of ``select``; ``partial`` says that it is a part of the panel, so
+        that the counts are lower bounds.
+        """
+        keys = {PERIOD: self.period, ASSET: self.asset}
+        for role, other in ((PERIOD, ASSET), (ASSET, PERIOD)):
+            bad = rows.filter(_is_missing(role, rows.schema[role]))
+            if not bad.is_empty():
+                example = f"{keys[other]} is {bad[other][0]}"
+                raise PanelError.missing_keys(
+                    role, keys[role], bad.height, example, at_least=partial
+                )
+        if self.weights is not None:
+            negative = rows.filter(pl.col(WEIGHT) < 0)
+            if not negative.is_empty():
+                raise PanelError.negative_weights(
+                    self.weights,
+                    negative.height,
+                    f"{negative[WEIGHT][0]} at {_key_of(negative)}",
+                    at_least=partial,
+                )
+        if _has_repeats(rows):
+            repeats = rows.filter(pl.struct(PERIOD, ASSET).is_duplicated())
+            raise PanelError.duplicate_rows(
+                self.period,
+                self.asset,
+                repeats.height,
+                _key_of(repeats),
+                at_least=partial,
+            )
+
+
+def _key_of(rows: pl.DataFrame) -> str:
+    return f"({rows[PERIOD][0]}, {rows[ASSET][0]})"
+
+
+def _has_repeats(rows: pl.DataFrame) -> bool:
+    """Whether a (period, asset) repeats; much faster than finding which rows do."""
+    distinct = rows.group_by(PERIOD).agg(pl.col(ASSET).n_unique() != pl.len())
+    return bool(distinct[ASSET].any())
+
+
+def _is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
+    missing = pl.col(name).is_null()
+    return missing | pl.col(name).is_nan() if dtype.is_float() else missing
+
+
+def as_frame(panel: pl.DataFrame | pl.LazyFrame | ArrowStream) -> pl.DataFrame | pl.LazyFrame:
+    """Take any accepted panel as a Polars frame; raise TypeError for other kinds."""
+    if isinstance(panel, pl.DataFrame | pl.LazyFrame):
+        return panel
+    if hasattr(panel, "__arrow_c_stream__"):
+        return pl.DataFrame(panel)
+    raise TypeError(
+        f"panel is {type(panel).__name__}, "
+        "expected a Polars DataFrame or LazyFrame, or an object that exports an Arrow stream"
+    )

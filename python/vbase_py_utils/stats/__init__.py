@@ -1,0 +1,1 @@
+"""Functions for pandas code; each module here needs the extra ``pandas``."""

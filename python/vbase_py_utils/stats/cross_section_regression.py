@@ -1,0 +1,359 @@
+"""Cross-sectional factor returns from pandas objects, with the labels they were given.
+
+An adapter over ``vbase_py_utils.estimation``: labels are turned into positions, positions and
+values go to Polars, and the answer gets the caller's own index objects back.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+try:
+    import pandas as pd
+except ImportError as error:
+    raise ImportError(
+        f"{__name__} needs pandas: install the extra, pip install 'vbase-py-utils[pandas]'"
+    ) from error
+
+from vbase_py_utils.errors import FitError, PanelError
+from vbase_py_utils.estimation import REASON, STATUS, fit_frame
+from vbase_py_utils.irls import SolverOptions, Status
+from vbase_py_utils.panel import PERIOD, PanelSpec
+from vbase_py_utils.robust import HUBER_T, FloatArray
+
+Positions = NDArray[np.intp]
+
+ANSWERED = (Status.converged.name, Status.exact_fit.name)
+# What pandas calls object columns that hold numbers.
+NUMBER_KINDS = {"floating", "integer", "mixed-integer-float", "decimal", "boolean", "empty"}
+# Most periods a warning spells out for one reason.
+WARNED_PERIODS = 20
+
+
+def run_cross_sectional_regression(
+    asset_returns: pd.Series[Any],
+    factor_loadings: pd.DataFrame,
+    weights: pd.Series[Any],
+    huber_t: float = HUBER_T,
+) -> pd.Series[float]:
+    """Estimate the factor returns of one cross-section by a weighted Huber regression.
+
+    Parameters
+    ----------
+    asset_returns
+        Return per asset.
+    factor_loadings
+        Assets x factors: the exposures; no intercept is added.
+    weights
+        Regression weight per asset, >= 0, proportional to 1 / variance. Weight 0 leaves it out.
+    huber_t
+        Tuning constant in units of the residual scale; infinity gives weighted least squares.
+
+    Returns
+    -------
+    Series
+        Named "factor_returns", indexed by the columns of ``factor_loadings``.
+
+    Raises
+    ------
+    ValueError
+        The indexes differ in more than the order of unique labels; empty input; a missing or
+        infinite value; a negative weight; values that are no numbers.
+    FitError
+        Fewer assets than factors, or collinear exposures.
+
+    Warns
+    -----
+    RuntimeWarning
+        The iteration did not converge; the numbers are its last.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> assets = ["A", "B", "C", "D", "E"]
+    >>> run_cross_sectional_regression(
+    ...     asset_returns=pd.Series([0.010, 0.021, 0.029, 0.041, 0.500], index=assets),
+    ...     factor_loadings=pd.DataFrame({"beta": [0.5, 1.0, 1.5, 2.0, 2.5]}, index=assets),
+    ...     weights=pd.Series(1.0, index=assets),
+    ... ).round(4)
+    beta    0.0207
+    Name: factor_returns, dtype: float64
+    """
+    _require(asset_returns, pd.Series, "asset_returns")
+    _require(factor_loadings, pd.DataFrame, "factor_loadings")
+    _require(weights, pd.Series, "weights")
+    index = factor_loadings.index
+    if len(index) == 0:
+        raise ValueError("factor_loadings is empty, expected at least one asset")
+    X = _numbers(factor_loadings, "factor_loadings")
+    y = _aligned(asset_returns, index, "asset_returns")
+    w = _aligned(weights, index, "weights")
+    for name, values in (("factor_loadings", X), ("asset_returns", y), ("weights", w)):
+        _require_finite(values, name, index, factor_loadings.columns)
+    _require_no_negative(w, index, "weights")
+    n = len(index)
+    rows = _Rows(np.zeros(n, np.intp), np.arange(n), y, X, w)
+    fits, values = _fit(rows, factor_loadings.columns, huber_t)
+    status, reason = fits[STATUS][0], fits[REASON][0]
+    if status == Status.max_iter.name:
+        warnings.warn(reason, RuntimeWarning, stacklevel=2)
+    elif status not in ANSWERED:
+        raise FitError(reason)
+    return pd.Series(values[0], index=factor_loadings.columns, name="factor_returns")
+
+
+def run_monthly_factor_returns(
+    returns_df: pd.DataFrame,
+    exposures_df: pd.DataFrame,
+    weights_df: pd.DataFrame | pd.Series[Any],
+    huber_t: float = HUBER_T,
+) -> pd.DataFrame:
+    """Estimate the factor returns of every period by weighted Huber regressions.
+
+    Parameters
+    ----------
+    returns_df
+        Assets x periods: the returns, one column per period.
+    exposures_df
+        MultiIndex (period, asset) x factors; no intercept is added.
+    weights_df
+        Regression weights, >= 0, proportional to 1 / variance, on a MultiIndex (period, asset):
+        a Series, or a DataFrame of which the first column counts.
+    huber_t
+        Tuning constant in units of the residual scale; infinity gives weighted least squares.
+
+    Returns
+    -------
+    DataFrame
+        Periods x factors: the columns of ``returns_df``, in order, by those of ``exposures_df``.
+        Assets are matched by label; rows with a missing or infinite value, or with weight 0, are
+        left out. A period that is not in exposures_df or weights_df, or that has no answer (fewer
+        assets than factors, collinear exposures), is a row of NaN.
+
+    Raises
+    ------
+    ValueError
+        Labels that should be unique repeat, an index is no MultiIndex (period, asset), a weight
+        is negative, values are no numbers.
+
+    Warns
+    -----
+    RuntimeWarning
+        Once, listing the periods that have no answer or did not converge, with the reasons.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> assets = ["A", "B", "C", "D", "E"]
+    >>> index = pd.MultiIndex.from_product([["2023-01", "2023-02"], assets])
+    >>> run_monthly_factor_returns(
+    ...     returns_df=pd.DataFrame(
+    ...         {
+    ...             "2023-01": [0.010, 0.021, 0.029, 0.041, 0.500],
+    ...             "2023-02": [0.020, 0.041, 0.059, 0.081, 0.099],
+    ...         },
+    ...         index=assets,
+    ...     ),
+    ...     exposures_df=pd.DataFrame({"beta": [0.5, 1.0, 1.5, 2.0, 2.5] * 2}, index=index),
+    ...     weights_df=pd.DataFrame({"weight": 1.0}, index=index),
+    ... ).round(4)
+               beta
+    2023-01  0.0207
+    2023-02  0.0400
+    """
+    _require(returns_df, pd.DataFrame, "returns_df")
+    _require(exposures_df, pd.DataFrame, "exposures_df")
+    weights = _first_column(weights_df)
+    periods, assets, factors = returns_df.columns, returns_df.index, exposures_df.columns
+    _require_unique(periods, "the columns of returns_df")
+    _require_unique(assets, "the index of returns_df")
+
+    t, i = _positions(exposures_df.index, periods, assets, "exposures_df")
+    known = (t >= 0) & (i >= 0)
+    w = _numbers(weights.to_frame(), "weights_df")[:, 0]
+    _require_no_negative(w, weights.index, "weights_df")
+    if weights.index.equals(exposures_df.index):
+        weighted, w = t, w[known]
+    else:
+        _require_unique(weights.index, "the index of weights_df")
+        weighted, place = _positions(weights.index, periods, assets, "weights_df")
+        in_table = (weighted >= 0) & (place >= 0)
+        table = np.full(returns_df.shape, np.nan)
+        table[place[in_table], weighted[in_table]] = w[in_table]
+        w = table[i[known], t[known]]
+    y = _numbers(returns_df, "returns_df")[i[known], t[known]]
+    X = _numbers(exposures_df, "exposures_df")[known]
+    try:
+        fits, estimates = _fit(_Rows(t[known], i[known], y, X, w), factors, huber_t)
+    except PanelError:
+        # The panel knows positions only: say it in the caller's labels where that is the reason.
+        _require_unique(exposures_df.index, "the index of exposures_df")
+        raise
+    values = np.full((len(periods), len(factors)), np.nan)
+    values[fits[PERIOD].to_numpy()] = estimates
+
+    unanswered = fits.filter(~pl.col(STATUS).is_in(ANSWERED))
+    reasons = dict.fromkeys(range(len(periods)), "no asset of returns_df is in exposures_df")
+    reasons = {p: why for p, why in reasons.items() if p not in set(fits[PERIOD])}
+    reasons |= dict(unanswered.select(PERIOD, REASON).rows())
+    for name, present in (("weights_df", weighted), ("exposures_df", t)):
+        missing = np.setdiff1d(np.arange(len(periods)), present)
+        reasons |= dict.fromkeys(missing.tolist(), f"not in {name}")
+    if reasons:
+        message = _spelled_out(reasons, periods)
+        if (t < 0).all():
+            message += _label_hint(periods, exposures_df.index)
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return pd.DataFrame(values, index=periods, columns=factors)
+
+
+class _Rows(NamedTuple):
+    """A long panel in positions: period and asset (N,), returns (N,), exposures (N, k), weights."""
+
+    t: Positions
+    i: Positions
+    y: FloatArray
+    X: FloatArray
+    w: FloatArray
+
+
+def _fit(rows: _Rows, factors: pd.Index[Any], huber_t: float) -> tuple[pl.DataFrame, FloatArray]:
+    """Fit the panel: one row per period position that occurs, and the estimates (T, k) of it."""
+    names = _exposure_names(factors)
+    # Keys that no factor can be named like.
+    period, asset, returns, weights = (f"\0{role}" for role in ("t", "i", "y", "w"))
+    columns = {period: rows.t, asset: rows.i, returns: rows.y, weights: rows.w}
+    columns |= {name: rows.X[:, j] for j, name in enumerate(names)}
+    spec = PanelSpec.from_names(names, returns=returns, weights=weights, period=period, asset=asset)
+    fits = fit_frame(pl.DataFrame(columns), spec, SolverOptions(huber_t=huber_t))
+    return fits, fits.select(spec.value_names).to_numpy()
+
+
+def _exposure_names(factors: pd.Index[Any]) -> list[str]:
+    """Column names for Polars, as close to the labels as strings can be."""
+    if not factors.is_unique:
+        raise PanelError.repeated_exposures(factors[factors.duplicated()].unique().tolist())
+    names = [str(label) for label in factors]
+    return names if len(set(names)) == len(names) else [repr(label) for label in factors]
+
+
+def _positions(
+    index: pd.Index[Any], periods: pd.Index[Any], assets: pd.Index[Any], name: str
+) -> tuple[Positions, Positions]:
+    """Place of every (period, asset) of ``index`` in periods and assets, -1 where it has none."""
+    if not isinstance(index, pd.MultiIndex) or index.nlevels != 2:
+        raise ValueError(
+            f"the index of {name} is {type(index).__name__} with {index.nlevels} level(s), "
+            "expected a MultiIndex (period, asset)"
+        )
+    found = []
+    for labels, level, codes in zip((periods, assets), index.levels, index.codes, strict=True):
+        missing = np.flatnonzero(labels.isna())
+        # Code -1 is a missing label and picks the last entry.
+        places = np.append(labels.get_indexer(level), missing[0] if missing.size else -1)
+        found.append(places[np.asarray(codes)])
+    return found[0], found[1]
+
+
+def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatArray:
+    """Values of ``series`` in the order of ``index``, the index of factor_loadings."""
+    values = _numbers(series.to_frame(), name)[:, 0]
+    if series.index.equals(index):
+        return values
+    if len(series) != len(index):
+        raise ValueError(
+            f"{name} has {len(series)} rows and factor_loadings has {len(index)}, "
+            "expected the same labels"
+        )
+    for whose, labels in ((name, series.index), ("factor_loadings", index)):
+        _require_unique(labels, f"the index of {whose}, which differs from that of the others,")
+    order = series.index.get_indexer(index)
+    if (order < 0).any():
+        strangers = index[order < 0]
+        raise ValueError(
+            f"{len(strangers)} labels of factor_loadings are not in {name}, "
+            f"for example {strangers[0]!r}; expected the same labels"
+        )
+    return values[order]
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> FloatArray:
+    """Values (rows, columns) as float64, missing ones NaN; a new array or a view never written."""
+    for j, dtype in enumerate(frame.dtypes):
+        plain = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
+        if not plain:
+            kind = pd.api.types.infer_dtype(frame.iloc[:, j], skipna=True)
+            if kind not in NUMBER_KINDS:
+                raise PanelError.not_numeric(name, str(frame.columns[j]), dtype)
+    return frame.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _first_column(weights: pd.DataFrame | pd.Series[Any]) -> pd.Series[Any]:
+    if isinstance(weights, pd.Series):
+        return weights
+    _require(weights, pd.DataFrame, "weights_df")
+    if weights.shape[1] == 0:
+        raise ValueError("weights_df has no column, expected the weights in its first")
+    return weights.iloc[:, 0]
+
+
+def _require(value: object, kind: type, name: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {type(value).__name__}, expected a pandas {kind.__name__}")
+
+
+def _require_unique(labels: pd.Index[Any], name: str) -> None:
+    if not labels.is_unique:
+        repeated = labels[labels.duplicated(keep=False)]
+        raise PanelError(
+            f"{name} repeats labels in {len(repeated)} places, for example {repeated[0]!r}; "
+            "expected each label once"
+        )
+
+
+def _require_finite(
+    values: FloatArray, name: str, index: pd.Index[Any], columns: pd.Index[Any] | None = None
+) -> None:
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        column = "" if columns is None else f", column {columns[bad[0][1]]!r}"
+        raise ValueError(
+            f"{name} has {len(bad)} missing or infinite values, "
+            f"for example at {index[bad[0][0]]!r}{column}; expected finite numbers"
+        )
+
+
+def _require_no_negative(weights: FloatArray, index: pd.Index[Any], name: str) -> None:
+    negative = np.flatnonzero(weights < 0)
+    if negative.size:
+        first = negative[0]
+        example = f"{weights[first]} at {index[first]!r}"
+        raise PanelError.negative_weights(name, negative.size, example)
+
+
+def _spelled_out(reasons: dict[int, str], periods: pd.Index[Any]) -> str:
+    """One sentence a reason, with the periods it holds for, in their order."""
+    groups: dict[str, list[str]] = {}
+    for position in sorted(reasons):
+        groups.setdefault(reasons[position], []).append(str(periods[position]))
+    sentences = []
+    for reason, labels in groups.items():
+        more = len(labels) - WARNED_PERIODS
+        listed = ", ".join(labels[:WARNED_PERIODS]) + (f" and {more} more" if more > 0 else "")
+        sentences.append(f"{listed}: {reason}")
+    count = f"{len(reasons)} of {len(periods)} periods"
+    return f"{count} without a converged answer. " + "; ".join(sentences)
+
+
+def _label_hint(periods: pd.Index[Any], index: pd.Index[Any]) -> str:
+    if len(periods) == 0 or len(index) == 0:
+        return ""
+    return (
+        f". No period matches: returns_df has labels like {periods[0]!r}, "
+        f"exposures_df like {index[0][0]!r}"
+    )

@@ -1,0 +1,50 @@
+"""A slow, obvious Huber regression that shares no code with the library.
+
+Plain iteratively reweighted least squares by a QR-quality solver, one weighted fit from scratch a
+step, run until nothing moves: the definition of the estimate, word for word.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+NORMAL_QUARTILE = float(stats.norm.ppf(0.75))
+
+
+class Fit(NamedTuple):
+    """``status`` is "converged", "max_iter" or "exact_fit"."""
+
+    b: np.ndarray
+    s: float
+    weights: np.ndarray
+    status: str
+
+
+def huber(X, y, w=None, t=1.345, tol=1e-12, max_iter=20_000) -> Fit:
+    """Huber M-estimate of y (n,) on X (n, k) with precision weights w (n,)."""
+    root = np.ones(len(y)) if w is None else np.sqrt(w)
+    Xs, ys = X * root[:, None], y * root
+    b = _least_squares(Xs, ys)
+    first = np.sqrt(np.mean((ys - Xs @ b) ** 2))
+    magnitude = max(np.abs(ys).max(), (np.abs(Xs) @ np.abs(b)).max())
+    eps = np.finfo(float).eps
+    for _ in range(max_iter):
+        u = ys - Xs @ b
+        s = np.median(np.abs(u)) / NORMAL_QUARTILE
+        if s <= max(1e-12 * first, 8 * eps * magnitude):
+            return Fit(b, s, np.full(len(y), np.nan), "exact_fit")
+        weights = np.array([1.0 if abs(z) <= t else t / abs(z) for z in u / s])
+        step = _least_squares(Xs * np.sqrt(weights)[:, None], np.sqrt(weights) * u)
+        b = b + step
+        if np.abs(Xs @ step).max() <= max(tol * s, 64 * eps * magnitude):
+            u = ys - Xs @ b
+            return Fit(b, np.median(np.abs(u)) / NORMAL_QUARTILE, weights, "converged")
+    return Fit(b, s, weights, "max_iter")
+
+
+def _least_squares(X, y):
+    size = np.sqrt((X**2).sum(axis=0))
+    return np.linalg.lstsq(X / size, y, rcond=None)[0] / size
