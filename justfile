@@ -1,7 +1,5 @@
 # The recipes of this project; `just` alone lists them.
 
-export PYTHONWARNINGS := "default"
-
 _default:
     @just --list --unsorted
 

@@ -26,25 +26,33 @@ class Fit(NamedTuple):
 def huber(X, y, w=None, t=1.345, tol=1e-12, max_iter=20_000) -> Fit:
     """Huber M-estimate of y (n,) on X (n, k) with precision weights w (n,)."""
     root = np.ones(len(y)) if w is None else np.sqrt(w)
-    Xs, ys = X * root[:, None], y * root
+    ys = y * root
+    # Orthogonal coordinates, so that rounding does not depend on the condition of X.
+    whitened = X * root[:, None]
+    size = np.sqrt((whitened**2).sum(axis=0))
+    Xs, lengths, axes = np.linalg.svd(whitened / size, full_matrices=False)
     b = _least_squares(Xs, ys)
     first = np.sqrt(np.mean((ys - Xs @ b) ** 2))
-    magnitude = max(np.abs(ys).max(), (np.abs(Xs) @ np.abs(b)).max())
     eps = np.finfo(float).eps
+
+    def coefficients(b):
+        return axes.T @ (b / lengths) / size
+
     for _ in range(max_iter):
         u = ys - Xs @ b
         s = np.median(np.abs(u)) / NORMAL_QUARTILE
-        if s <= max(1e-12 * first, 8 * eps * magnitude):
-            return Fit(b, s, np.full(len(y), np.nan), "exact_fit")
+        if s <= max(1e-12 * first, 8 * eps * np.abs(ys).max()):
+            return Fit(coefficients(b), s, np.full(len(y), np.nan), "exact_fit")
         weights = np.array([1.0 if abs(z) <= t else t / abs(z) for z in u / s])
         step = _least_squares(Xs * np.sqrt(weights)[:, None], np.sqrt(weights) * u)
         b = b + step
-        if np.abs(Xs @ step).max() <= max(tol * s, 64 * eps * magnitude):
+        if np.abs(Xs @ step).max() <= max(tol * s, 16 * eps * np.abs(ys).max()):
             u = ys - Xs @ b
-            return Fit(b, np.median(np.abs(u)) / NORMAL_QUARTILE, weights, "converged")
-    return Fit(b, s, weights, "max_iter")
+            return Fit(
+                coefficients(b), np.median(np.abs(u)) / NORMAL_QUARTILE, weights, "converged"
+            )
+    return Fit(coefficients(b), s, weights, "max_iter")
 
 
 def _least_squares(X, y):
-    size = np.sqrt((X**2).sum(axis=0))
-    return np.linalg.lstsq(X / size, y, rcond=None)[0] / size
+    return np.linalg.lstsq(X, y, rcond=None)[0]

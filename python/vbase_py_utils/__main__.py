@@ -85,7 +85,7 @@ def _run_demo(given: argparse.Namespace) -> None:
     ):
         print(table)
     worst = table.sort(pl.col("error").abs()).row(-1, named=True)
-    print(f"largest error {worst['error']:.6f} ({worst['factor']}, {worst['period']})")
+    print(f"largest error {abs(worst['error']):.6f} ({worst['factor']}, {worst['period']})")
     print(_convergence(fits))
 
 

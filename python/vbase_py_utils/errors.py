@@ -69,7 +69,7 @@ class PanelError(VbaseError, ValueError):
         """Build the error for null periods or assets; ``example`` shows such a row."""
         return cls(
             f"{role} column {column!r} is null in {_rows(count, at_least=at_least)}, "
-            f"for example where {example}; expected a {role} in every row"
+            f"for example where {example}; expected a value in every row"
         )
 
     @classmethod

@@ -6,6 +6,7 @@ run on a block of whole periods, inside the query.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ class PanelSpec:
                     role, keys[role], bad.height, example, at_least=partial
                 )
         if self.weights is not None:
-            negative = rows.filter(pl.col(WEIGHT) < 0)
+            negative = rows.filter(pl.col(WEIGHT).is_between(-math.inf, 0, closed="none"))
             if not negative.is_empty():
                 raise PanelError.negative_weights(
                     self.weights,

@@ -317,11 +317,11 @@ def _require_unique(labels: pd.Index[Any], name: str) -> None:
 
 
 def _require_finite(
-    values: FloatArray, name: str, index: pd.Index[Any], columns: pd.Index[Any] | None = None
+    values: FloatArray, name: str, index: pd.Index[Any], columns: pd.Index[Any]
 ) -> None:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        column = "" if columns is None else f", column {columns[bad[0][1]]!r}"
+        column = f", column {columns[bad[0][1]]!r}" if values.ndim > 1 else ""
         raise ValueError(
             f"{name} has {len(bad)} missing or infinite values, "
             f"for example at {index[bad[0][0]]!r}{column}; expected finite numbers"
@@ -329,7 +329,7 @@ def _require_finite(
 
 
 def _require_no_negative(weights: FloatArray, index: pd.Index[Any], name: str) -> None:
-    negative = np.flatnonzero(weights < 0)
+    negative = np.flatnonzero((weights < 0) & np.isfinite(weights))
     if negative.size:
         first = negative[0]
         example = f"{weights[first]} at {index[first]!r}"

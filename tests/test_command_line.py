@@ -1,0 +1,180 @@
+"""python -m vbase_py_utils: the demo, files in and out, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from vbase_py_utils import factor_returns
+from vbase_py_utils.__main__ import main
+from vbase_py_utils.demo import FACTORS
+
+JOB = ["--exposures", ",".join(FACTORS), "--returns", "return"]
+
+
+@pytest.fixture
+def file(panel, tmp_path):
+    """Write the demo's panel to a file of the suffix given."""
+
+    def write(suffix, frame=panel):
+        path = tmp_path / f"panel{suffix}"
+        frame.write_csv(path) if suffix == ".csv" else frame.write_parquet(path)
+        return str(path)
+
+    return write
+
+
+def test_demo_compares_truth_and_estimate(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    rows = [line for line in out.splitlines() if "2023-" in line and "Factor_" in line]
+    assert len(rows) == 12 * 3 + 1  # and the line of the largest error
+    assert "largest error 0.001485 (Factor_0, 2023-02)" in out
+    assert out.splitlines()[-1] == "12 of 12 periods converged"
+
+
+def test_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "vbase_py_utils"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "12 of 12 periods converged" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("out", [".csv", ".parquet"])
+def test_file_in_file_out(panel, file, tmp_path, suffix, out, capsys):
+    target = tmp_path / f"answer{out}"
+    arguments = ["--panel", file(suffix), *JOB, "--weights", "weight", "--out", str(target)]
+    assert main(arguments) == 0
+    answer = pl.read_csv(target) if out == ".csv" else pl.read_parquet(target)
+    expected = factor_returns(panel, FACTORS, weights="weight")
+    assert_frame_equal(answer, expected, rel_tol=1e-12)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        {f"panel{suffix}", f"answer{out}"}
+    )
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "12 of 12 periods converged\n"
+
+
+def test_without_out_the_answer_is_printed_as_csv(panel, file, capsys):
+    assert main(["--panel", file(".parquet"), *JOB]) == 0
+    answer = pl.read_csv(capsys.readouterr().out.encode())
+    assert_frame_equal(answer, factor_returns(panel, FACTORS), rel_tol=1e-12)
+
+
+def test_names_of_columns(panel, file, capsys):
+    renamed = panel.rename({"period": "month", "asset": "id", "return": "r"})
+    arguments = ["--period", "month", "--asset", "id", "--returns", "r", "--exposures", "Factor_1"]
+    assert main(["--panel", file(".csv", renamed), *arguments]) == 0
+    assert capsys.readouterr().out.startswith("month,Factor_1\n2023-01,")
+
+
+def test_dates_in_csv_are_read_as_dates(panel, file, capsys):
+    dated = panel.with_columns(period=pl.col("period") + "-15")
+    assert main(["--panel", file(".csv", dated), *JOB]) == 0
+    assert "2023-01-15," in capsys.readouterr().out
+
+
+def test_periods_that_did_not_converge_are_listed(panel, file, capsys):
+    spoilt = panel.with_columns(
+        pl.when(pl.col("period") != "2023-02").then(pl.col("return")).alias("return")
+    )
+    assert main(["--panel", file(".parquet", spoilt), *JOB]) == 0
+    captured = capsys.readouterr()
+    assert "\n2023-02,,,\n" in captured.out
+    assert captured.err == (
+        "11 of 12 periods converged\n  2023-02: too_few_assets: 0 usable assets for 3 exposures\n"
+    )
+
+
+# Arguments, with {job} for exposures and returns and {folder}/panel.csv for a good file.
+WRONG = {
+    "unknown argument": ("--pannel x", "unrecognized arguments: --pannel x"),
+    "argument without panel": ("--returns r", "--returns needs --panel FILE"),
+    "no exposures": ("--panel {folder}/panel.csv", "--panel needs --exposures"),
+    "no returns": ("--panel {folder}/panel.csv --exposures a", "--panel needs --returns"),
+    "value missing": ("--panel", "argument --panel: expected one argument"),
+    "no such file": ("--panel {folder}/no.csv {job}", "no.csv does not exist"),
+    "kind of file": (
+        "--panel {folder}/broken.xlsx {job}",
+        "broken.xlsx is neither a .parquet nor a .csv file",
+    ),
+    "kind of output": (
+        "--panel {folder}/panel.csv {job} --out {folder}/o.txt",
+        "o.txt is neither a .parquet nor a .csv file",
+    ),
+    "no folder for output": (
+        "--panel {folder}/panel.csv {job} --out {folder}/none/o.csv",
+        "none is not a directory",
+    ),
+    "no parquet": ("--panel {folder}/broken.parquet {job}", "broken.parquet cannot be read: "),
+    "empty file": ("--panel {folder}/empty.csv {job}", "empty.csv cannot be read: "),
+    "missing column": (
+        "--panel {folder}/panel.csv --exposures beta --returns return",
+        "exposure 'beta' not in the panel, whose columns are 'period', 'asset', 'return'",
+    ),
+    "text column": (
+        "--panel {folder}/panel.csv --exposures Factor_0 --returns period --period weight",
+        "returns column 'period' is String, expected a numeric type: cast it first",
+    ),
+    "empty exposure": (
+        "--panel {folder}/panel.csv --exposures Factor_0, --returns return",
+        "exposure '' not in the panel",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_one_line_and_status_2(case, file, tmp_path, capsys):
+    file(".csv")
+    for name in ("broken.xlsx", "broken.parquet"):
+        (tmp_path / name).write_bytes(b"not a panel")
+    (tmp_path / "empty.csv").touch()
+    arguments, message = WRONG[case]
+    assert main(arguments.format(folder=tmp_path, job=" ".join(JOB)).split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("vbase_py_utils: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_bad_values_are_one_line(panel, file, capsys):
+    twice = pl.concat([panel, panel.head(2)])
+    assert main(["--panel", file(".csv", twice), *JOB]) == 2
+    assert capsys.readouterr().err == (
+        "vbase_py_utils: columns ('period', 'asset') repeat a key in 4 rows, for example "
+        "(2023-01, Asset_0); expected one row per period and asset\n"
+    )
+
+
+def test_a_failed_write_leaves_nothing(file, tmp_path, monkeypatch, capsys):
+    def fail(_, path):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", fail)
+    source = file(".parquet")
+    assert main(["--panel", source, *JOB, "--out", str(tmp_path / "o.csv")]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["panel.parquet"]
+    assert capsys.readouterr().err == "vbase_py_utils: No space left on device\n"
+
+
+def test_a_closed_pipe_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m vbase_py_utils | head -n 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""

@@ -1,0 +1,303 @@
+"""The solver on arrays: published numbers, the slow oracle, units, endings."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracle
+import problems
+from vbase_py_utils.irls import SolverOptions, Status, fit_periods
+
+
+def fit(X, y, w=None, **options):
+    """One period; no NumPy warning may escape, whatever the caller's settings."""
+    with warnings.catch_warnings(), np.errstate(all="raise"):
+        warnings.simplefilter("error")
+        fits = fit_periods(X, y, w, np.array([0, len(y)]), SolverOptions(**options))
+    return fits.coefficients[0], float(fits.scale[0]), Status(int(fits.status[0])), fits
+
+
+def moved(X, w, b, other, s):
+    """Largest difference of whitened fitted values, in scales."""
+    return np.abs(np.sqrt(w) * (X @ (b - other))).max() / s
+
+
+# --- published numbers
+
+
+def stack_loss():
+    data = sm.datasets.stackloss.load_pandas()
+    return sm.add_constant(data.exog).to_numpy(), data.endog.to_numpy()
+
+
+def test_stack_loss():
+    X, y = stack_loss()
+    b, s, status, _ = fit(X, y)
+    expected = [-41.02649835240025, 0.82938433460011, 0.92606596619665, -0.12784672494579]
+    np.testing.assert_allclose(b, expected, rtol=1e-12)
+    assert s == pytest.approx(2.440536091721027, rel=1e-12)
+    assert status is Status.converged
+
+
+def test_stack_loss_with_weights():
+    X, y = stack_loss()
+    w = np.array([0.5, 2, 4, 1] + [1 if row % 2 else 3 for row in range(5, 22)], dtype=float)
+    b, s, _, _ = fit(X, y, w)
+    expected = [-37.53696006486467, 0.85074182924713, 0.75483412569266, -0.14186791109901]
+    np.testing.assert_allclose(b, expected, rtol=1e-12)
+    assert s == pytest.approx(2.4503272387012585, rel=1e-12)
+
+
+def test_phones():
+    # Millions of calls from Belgium, 1950-1973: Venables and Ripley, MASS 4th ed., section 6.5.
+    # fmt: off
+    calls = [4.4, 4.7, 4.7, 5.9, 6.6, 7.3, 8.1, 8.8, 10.6, 12.0, 13.5, 14.9, 16.1, 21.2, 119.0,
+             124.0, 142.0, 159.0, 182.0, 212.0, 43.0, 24.0, 27.0, 29.0]
+    # fmt: on
+    X = np.column_stack([np.ones(24), np.arange(50.0, 74.0)])
+    b, s, status, _ = fit(X, np.array(calls))
+    np.testing.assert_allclose(b, [-102.53015156, 2.03961073], rtol=1e-8)
+    assert s == pytest.approx(9.009309175, rel=1e-9)
+    assert status is Status.converged
+
+
+# --- other implementations and the oracle
+
+
+def test_equals_statsmodels_at_its_fixed_point():
+    # statsmodels 0.14 and 0.15: RLM ignores weights, so it is given whitened data.
+    rng = np.random.default_rng(7)
+    for case in range(200):
+        k = int(rng.integers(1, 41))
+        n = int(3 * k * (3000 / (3 * k)) ** rng.random())
+        X, y, w = problems.mild(rng, max(n, 3 * k), k)
+        root = np.sqrt(w)
+        model = sm.RLM(y * root, X * root[:, None], M=sm.robust.norms.HuberT(1.345))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zero scale updates at the fixed point
+            theirs = model.fit(tol=1e-14, maxiter=5000, scale_est="mad")
+        b, s, status, _ = fit(X, y, w)
+        assert status is Status.converged, case
+        np.testing.assert_allclose(b, theirs.params, rtol=1e-8, err_msg=str(case))
+        assert s == pytest.approx(theirs.scale, rel=1e-8), case
+
+
+def test_equals_statsmodels_defaults_for_decimals_and_equal_weights():
+    rng = np.random.default_rng(8)
+    for case in range(20):
+        X, y, _ = problems.mild(rng, 1000, int(rng.integers(1, 11)))
+        theirs = sm.RLM(y, X).fit()
+        b, _, _, _ = fit(X, y)
+        np.testing.assert_allclose(b, theirs.params, rtol=1e-6, atol=1e-9, err_msg=str(case))
+
+
+@pytest.mark.parametrize("kind", problems.HARD_KINDS)
+def test_hard_problems_have_the_answer_of_plain_irls(kind):
+    rng = np.random.default_rng([11, problems.HARD_KINDS.index(kind)])
+    for case in range(170):
+        k = int(rng.integers(1, 13))
+        n = int(rng.integers(2 * k + 2, rng.choice([3, 6, 20]) * k + 4))
+        X, y, w = problems.hard(rng, kind, n, k)
+        slow = oracle.huber(X, y, w)
+        b, s, status, _ = fit(X, y, w)
+        assert status.name == slow.status, (case, n, k)
+        if status is Status.converged:
+            assert moved(X, w, b, slow.b, slow.s) < 1e-8, (case, n, k)
+            assert s == pytest.approx(slow.s, rel=1e-7), (case, n, k)
+
+
+def test_infinite_tuning_constant_is_weighted_least_squares(rng):
+    for n, k in [(30, 3), (200, 10), (12, 5)]:
+        X, y, w = problems.mild(rng, n, k)
+        b, _, status, fits = fit(X, y, w, huber_t=np.inf)
+        np.testing.assert_allclose(b, sm.WLS(y, X, weights=w).fit().params, rtol=1e-10)
+        assert status is Status.converged
+        assert fits.n_iter[0] == 1
+
+
+def test_differs_from_least_squares_where_there_are_outliers(rng):
+    X, y, w = problems.mild(rng, 200, 3)
+    robust, s, _, _ = fit(X, y, w)
+    assert moved(X, w, robust, fit(X, y, w, huber_t=np.inf)[0], s) > 0.01
+
+
+def test_large_tuning_constant_reaches_least_squares(rng):
+    X, y, w = problems.mild(rng, 200, 3)
+    b, _, _, _ = fit(X, y, w, huber_t=1e6)
+    np.testing.assert_allclose(b, fit(X, y, w, huber_t=np.inf)[0], rtol=1e-12)
+
+
+# --- units, order, neighbours
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    returns_unit=st.floats(-6, 6),
+    exposure_unit=st.floats(-6, 6),
+    weight_unit=st.floats(-6, 6),
+)
+def test_units_scale_the_answer_and_nothing_else(seed, returns_unit, exposure_unit, weight_unit):
+    rng = np.random.default_rng(seed)
+    X, y, w = problems.mild(rng, int(rng.integers(20, 60)), 3)
+    b, s, _, fits = fit(X, y, w)
+    yu, xu, wu = 10**returns_unit, 10**exposure_unit, 10**weight_unit
+    units = np.array([xu, 1.0, 1.0])
+    b2, s2, _, fits2 = fit(X * units, y * yu, w * wu)
+    np.testing.assert_allclose(b2 * units / yu, b, rtol=1e-9, atol=1e-9 * s)
+    assert s2 / yu / np.sqrt(wu) == pytest.approx(s, rel=1e-9)
+    # A change that lands on the tolerance may fall on either side of it.
+    assert abs(int(fits2.n_iter[0]) - int(fits.n_iter[0])) <= 1
+
+
+@pytest.mark.parametrize("power", [-900, -600, -300, 300, 600, 900])
+def test_extreme_units_are_exact_powers_of_two(power, rng):
+    X, y, w = problems.mild(rng, 40, 3)
+    b, s, _, fits = fit(X, y, w)
+    unit = 2.0**power
+    b2, s2, status, fits2 = fit(X, y * unit, w)
+    np.testing.assert_array_equal(b2, b * unit)
+    assert s2 == s * unit
+    b3, s3, _, _ = fit(X * unit, y, w)
+    np.testing.assert_array_equal(b3, b / unit)
+    assert s3 == s
+    b4, s4, _, _ = fit(X, y, w * unit)
+    np.testing.assert_array_equal(b4, b)
+    assert s4 == s * 2.0 ** (power // 2)
+    assert status is Status.converged
+    assert fits2.n_iter[0] == fits.n_iter[0]
+
+
+def test_order_of_rows_does_not_matter(rng):
+    X, y, w = problems.mild(rng, 101, 4)
+    order = rng.permutation(101)
+    np.testing.assert_allclose(fit(X[order], y[order], w[order])[0], fit(X, y, w)[0], rtol=1e-12)
+
+
+def test_periods_of_a_block_do_not_see_each_other(rng):
+    sizes = [40, 0, 3, 2, 77, 5]
+    X, y, w = problems.mild(rng, sum(sizes), 3)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    whole = fit_periods(X, y, w, starts, SolverOptions())
+    assert [Status(s).name for s in whole.status] == [
+        "converged",
+        "too_few_assets",
+        "exact_fit",
+        "too_few_assets",
+        "converged",
+        "converged",
+    ]
+    for t, size in enumerate(sizes):
+        rows = slice(starts[t], starts[t + 1])
+        alone = fit_periods(X[rows], y[rows], w[rows], np.array([0, size]), SolverOptions())
+        np.testing.assert_array_equal(alone.coefficients[0], whole.coefficients[t])
+
+
+def test_inputs_are_left_alone(rng):
+    X, y, w = problems.mild(rng, 50, 3)
+    for array in (X, y, w):
+        array.flags.writeable = False
+    fit(X, y, w)
+
+
+# --- endings
+
+
+def test_as_many_assets_as_exposures_is_an_exact_fit(rng):
+    X, y, w = problems.mild(rng, 4, 4)
+    b, s, status, _ = fit(X, y, w)
+    assert status is Status.exact_fit
+    np.testing.assert_allclose(X @ b, y, rtol=1e-10)
+    assert s < 1e-12
+
+
+@pytest.mark.parametrize("huber_t", [1.345, np.inf])
+def test_returns_without_noise_are_an_exact_fit(huber_t, rng):
+    X = rng.standard_normal((60, 5))
+    b, _, status, _ = fit(X, X @ np.arange(5.0), huber_t=huber_t)
+    assert status is Status.exact_fit
+    np.testing.assert_allclose(b, np.arange(5.0), atol=1e-13)
+
+
+def test_zero_returns_are_an_exact_fit_of_zeros(rng):
+    b, s, status, _ = fit(rng.standard_normal((10, 2)), np.zeros(10))
+    assert status is Status.exact_fit
+    np.testing.assert_array_equal(b, [0, 0])
+    assert s == 0
+
+
+def test_scale_collapses_when_most_residuals_are_zero(rng):
+    X = rng.standard_normal((50, 2))
+    y = X @ [1.0, -2.0]
+    y[:20] += rng.standard_normal(20)
+    b, _, status, _ = fit(X, y)
+    assert status is Status.exact_fit
+    np.testing.assert_allclose(b, [1, -2], atol=1e-9)
+
+
+def test_least_squares_has_no_scale_to_collapse():
+    X = np.eye(2)[[0, 1, 1, 1]]
+    b, _, status, _ = fit(X, np.array([5.0, 1.0, 2.0, 3.0]), huber_t=np.inf)
+    assert status is Status.converged
+    np.testing.assert_allclose(b, [5, 2], rtol=1e-12)
+
+
+def test_out_of_iterations_keeps_the_numbers(rng):
+    X, y, w = problems.mild(rng, 50, 3)
+    b, _, status, fits = fit(X, y, w, max_iter=1)
+    assert status is Status.max_iter
+    assert fits.n_iter[0] == 1
+    assert np.isfinite(b).all()
+
+
+def test_collinear_columns_are_named(rng):
+    X = rng.standard_normal((30, 5))
+    X[:, 3] = 2 * X[:, 0] - X[:, 1]
+    b, s, status, fits = fit(X, rng.standard_normal(30))
+    assert status is Status.rank_deficient
+    assert fits.collinear[0].tolist() == [True, True, False, True, False]
+    assert np.isnan(b).all()
+    assert np.isnan(s)
+
+
+def test_a_column_of_zeros_is_collinear(rng):
+    X = rng.standard_normal((30, 3))
+    X[:, 1] = 0
+    _, _, status, fits = fit(X, rng.standard_normal(30))
+    assert status is Status.rank_deficient
+    assert fits.collinear[0].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(("condition", "tolerance"), [(1e3, 1e-11), (1e5, 1e-9), (1e8, 1e-6)])
+def test_ill_conditioned_designs_are_solved(condition, tolerance, rng):
+    U, _, Vt = np.linalg.svd(rng.standard_normal((200, 4)), full_matrices=False)
+    X = U @ np.diag(np.geomspace(1, 1 / condition, 4)) @ Vt
+    y = X @ np.ones(4) + 0.01 * rng.standard_normal(200)
+    b, _, status, _ = fit(X, y)
+    # The same estimate in orthogonal coordinates, mapped back.
+    c, _, _, _ = fit(U, y)
+    expected = Vt.T @ (c * np.geomspace(1, condition, 4))
+    assert status is Status.converged
+    np.testing.assert_allclose(b, expected, rtol=tolerance * 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"huber_t": 0}, "huber_t is 0, expected a number > 0 or infinity"),
+        ({"huber_t": float("nan")}, "huber_t is nan, expected a number > 0 or infinity"),
+        ({"tol": 0.0}, "tol is 0.0, expected a number between 0 and 1"),
+        ({"max_iter": 0}, "max_iter is 0, expected a whole number >= 1"),
+        ({"max_iter": 1.5}, "max_iter is 1.5, expected a whole number >= 1"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(ValueError, match="expected") as caught:
+        SolverOptions(**options)
+    assert str(caught.value) == message

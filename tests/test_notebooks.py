@@ -1,0 +1,53 @@
+"""Every notebook runs from start to end and draws; none carries outputs in git."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+NAMES = [path.stem for path in NOTEBOOKS]
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def test_the_notebooks_are_there():
+    assert {"factor_regression_demo", "fama_french_portfolios"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_runs_and_draws(path, tmp_path):
+    notebook = read(path)
+    # Warnings are errors here as in the other tests.
+    notebook.cells.insert(
+        0, nbformat.v4.new_code_cell("import warnings\nwarnings.simplefilter('error')")
+    )
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}})
+    client.execute()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    assert any("image/png" in out.get("data", {}) for out in outputs)
+    assert not [out for out in outputs if out.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_carries_no_outputs(path):
+    for cell in read(path).cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_imports_public_names_only(path):
+    public = {"vbase_py_utils", "vbase_py_utils.stats.cross_section_regression"}
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("vbase_py_utils"):
+                    assert node.module in public
+                    assert not [a.name for a in node.names if a.name.startswith("_")]

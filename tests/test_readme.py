@@ -1,0 +1,42 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vbase_py_utils import __all__ as public_names
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_there_is_an_example_for_each_way_in():
+    assert len(EXAMPLES) == 3
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["lazy", "pandas", "notebook"])
+def test_example_runs_and_prints_what_it_says(example, tmp_path, monkeypatch, capsys):
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    promised = [line[2:] for line in example.splitlines() if line.startswith("# ")]
+    assert promised
+    assert printed == promised
+
+
+def test_commands_are_those_of_ci():
+    command = "python3 -m venv .venv && .venv/bin/pip install -q uv && .venv/bin/uv run just test"
+    assert command in README
+    assert command.replace("just test", "just demo") in README
+    assert ".venv/bin/uv run just test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_every_public_name_is_in_the_readme():
+    assert [name for name in public_names if name not in README] == []

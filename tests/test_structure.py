@@ -1,0 +1,92 @@
+"""What importing the package loads, and which module may know which."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vbase_py_utils
+
+PACKAGE = Path(vbase_py_utils.__file__).parent
+
+# Tiers, lowest first: a module may import from those below its own.
+TIERS = {
+    "errors": 0,
+    "robust": 0,
+    "irls": 1,
+    "panel": 2,
+    "estimation": 3,
+    "demo": 4,
+    "stats.cross_section_regression": 4,
+    "__init__": 5,
+    "__main__": 5,
+    "stats.__init__": 5,
+}
+FRAMES = {"polars", "pandas", "pyarrow", "matplotlib"}
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_import_loads_neither_pandas_nor_matplotlib():
+    code = (
+        "import sys, vbase_py_utils; "
+        "print(sorted({'pandas', 'matplotlib', 'polars'} & set(sys.modules)))"
+    )
+    assert run(code).stdout.strip() == "['polars']"
+
+
+def test_the_command_line_loads_neither():
+    code = (
+        "import sys; from vbase_py_utils.__main__ import main; main([]); "
+        "print(sorted({'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert run(code).stdout.splitlines()[-1] == "[]"
+
+
+def test_without_pandas_the_adapter_names_the_extra():
+    code = (
+        "import sys; sys.modules['pandas'] = None; "
+        "import vbase_py_utils.stats.cross_section_regression"
+    )
+    last = run(code).stderr.strip().splitlines()[-1]
+    assert last == (
+        "ImportError: vbase_py_utils.stats.cross_section_regression needs pandas: "
+        "install the extra, pip install 'vbase-py-utils[pandas]'"
+    )
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def test_every_module_has_a_tier():
+    assert set(MODULES) == set(TIERS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downwards(module):
+    for name in imports_of(MODULES[module]):
+        top, _, rest = name.partition(".")
+        if top == "vbase_py_utils" and rest:
+            assert TIERS[rest] < TIERS[module], (module, rest)
+            assert rest != "stats.cross_section_regression", module
+        if module in {"robust", "irls", "errors"}:
+            assert top not in FRAMES, (module, name)
+        if module != "stats.cross_section_regression":
+            assert top not in {"pandas", "matplotlib"}, (module, name)
