@@ -23,7 +23,7 @@ type:
 # the tests on the lowest versions pyproject.toml allows
 test-lowest:
     uv venv --quiet --clear build/lowest
-    uv pip install --quiet --python build/lowest --resolution lowest-direct --group dev --editable .
+    uv pip install --quiet --python build/lowest --resolution lowest-direct --group dev --editable '.[pandas,plot,notebook]'
     build/lowest/bin/python -m pytest
 
 # open the notebooks

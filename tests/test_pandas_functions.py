@@ -459,7 +459,7 @@ MONTHLY_REFUSED = {
         "no exposures given, expected at least one column name",
     ),
     "text": (
-        lambda r, x, w: (r.astype(object).replace(r.iloc[0, 0], "n/a"), x, w),
+        lambda r, x, w: (put(r.astype(object), (0, 0), "n/a"), x, w),
         "returns_df column '2023-01' is object, expected a numeric type: cast it first",
     ),
 }

@@ -25,7 +25,7 @@ def test_example_runs_and_prints_what_it_says(example, tmp_path, monkeypatch, ca
     mpl.use("agg")
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
-    printed = capsys.readouterr().out.splitlines()
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     promised = [line[2:] for line in example.splitlines() if line.startswith("# ")]
     assert promised
     assert printed == promised

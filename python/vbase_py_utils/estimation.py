@@ -124,7 +124,7 @@ def factor_returns(
     >>> panel = pl.DataFrame({
     ...     "period": ["2023-01"] * 5,
     ...     "asset": ["A", "B", "C", "D", "E"],
-    ...     "return": [0.010, 0.021, 0.029, 0.041, 0.500],
+    ...     "return": [0.010, 0.021, 0.500, 0.041, 0.049],
     ...     "beta": [0.5, 1.0, 1.5, 2.0, 2.5],
     ... })
     >>> with pl.Config(float_precision=4):
@@ -135,7 +135,7 @@ def factor_returns(
     │ ---     ┆ ---    │
     │ str     ┆ f64    │
     ╞═════════╪════════╡
-    │ 2023-01 ┆ 0.0207 │
+    │ 2023-01 ┆ 0.0203 │
     └─────────┴────────┘
     """
     _check_choice("cov_type", cov_type, get_args(CovType))

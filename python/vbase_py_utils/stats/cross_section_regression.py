@@ -77,11 +77,11 @@ def run_cross_sectional_regression(
     >>> import pandas as pd
     >>> assets = ["A", "B", "C", "D", "E"]
     >>> run_cross_sectional_regression(
-    ...     asset_returns=pd.Series([0.010, 0.021, 0.029, 0.041, 0.500], index=assets),
+    ...     asset_returns=pd.Series([0.010, 0.021, 0.500, 0.041, 0.049], index=assets),
     ...     factor_loadings=pd.DataFrame({"beta": [0.5, 1.0, 1.5, 2.0, 2.5]}, index=assets),
     ...     weights=pd.Series(1.0, index=assets),
     ... ).round(4)
-    beta    0.0207
+    beta    0.0203
     Name: factor_returns, dtype: float64
     """
     _require(asset_returns, pd.Series, "asset_returns")
@@ -154,7 +154,7 @@ def run_monthly_factor_returns(
     >>> run_monthly_factor_returns(
     ...     returns_df=pd.DataFrame(
     ...         {
-    ...             "2023-01": [0.010, 0.021, 0.029, 0.041, 0.500],
+    ...             "2023-01": [0.010, 0.021, 0.500, 0.041, 0.049],
     ...             "2023-02": [0.020, 0.041, 0.059, 0.081, 0.099],
     ...         },
     ...         index=assets,
@@ -163,8 +163,8 @@ def run_monthly_factor_returns(
     ...     weights_df=pd.DataFrame({"weight": 1.0}, index=index),
     ... ).round(4)
                beta
-    2023-01  0.0207
-    2023-02  0.0400
+    2023-01  0.0203
+    2023-02  0.0399
     """
     _require(returns_df, pd.DataFrame, "returns_df")
     _require(exposures_df, pd.DataFrame, "exposures_df")
