@@ -26,6 +26,10 @@ test-lowest:
     uv pip install --quiet --python build/lowest --resolution lowest-direct --group dev --editable '.[pandas,plot,notebook]'
     build/lowest/bin/python -m pytest
 
+# long random campaigns: 48,000 hard problems against plain IRLS, some minutes
+campaign:
+    uv run pytest -m campaign
+
 # open the notebooks
 notebooks:
     uv run --with jupyterlab jupyter lab notebooks

@@ -174,36 +174,20 @@ def run_monthly_factor_returns(
     _require_unique(assets, "the index of returns_df")
 
     t, i = _positions(exposures_df.index, periods, assets, "exposures_df")
+    w, weighted = _weights_at(t, i, exposures_df.index, weights, returns_df)
     known = (t >= 0) & (i >= 0)
-    w = _numbers(weights.to_frame(), "weights_df")[:, 0]
-    _require_no_negative(w, weights.index, "weights_df")
-    if weights.index.equals(exposures_df.index):
-        weighted, w = t, w[known]
-    else:
-        _require_unique(weights.index, "the index of weights_df")
-        weighted, place = _positions(weights.index, periods, assets, "weights_df")
-        in_table = (weighted >= 0) & (place >= 0)
-        table = np.full(returns_df.shape, np.nan)
-        table[place[in_table], weighted[in_table]] = w[in_table]
-        w = table[i[known], t[known]]
-    y = _numbers(returns_df, "returns_df")[i[known], t[known]]
+    t_known, i_known = t[known], i[known]
+    y = _numbers(returns_df, "returns_df")[i_known, t_known]
     X = _numbers(exposures_df, "exposures_df")[known]
     try:
-        fits, estimates = _fit(_Rows(t[known], i[known], y, X, w), factors, huber_t)
+        fits, estimates = _fit(_Rows(t_known, i_known, y, X, w[known]), factors, huber_t)
     except PanelError:
         # The panel knows positions only: say it in the caller's labels where that is the reason.
         _require_unique(exposures_df.index, "the index of exposures_df")
         raise
     values = np.full((len(periods), len(factors)), np.nan)
     values[fits[PERIOD].to_numpy()] = estimates
-
-    unanswered = fits.filter(~pl.col(STATUS).is_in(ANSWERED))
-    reasons = dict.fromkeys(range(len(periods)), "no asset of returns_df is in exposures_df")
-    reasons = {p: why for p, why in reasons.items() if p not in set(fits[PERIOD])}
-    reasons |= dict(unanswered.select(PERIOD, REASON).rows())
-    for name, present in (("weights_df", weighted), ("exposures_df", t)):
-        missing = np.setdiff1d(np.arange(len(periods)), present)
-        reasons |= dict.fromkeys(missing.tolist(), f"not in {name}")
+    reasons = _reasons(fits, t, weighted, len(periods))
     if reasons:
         message = _spelled_out(reasons, periods)
         if (t < 0).all():
@@ -258,6 +242,47 @@ def _positions(
         places = np.append(labels.get_indexer(level), missing[0] if missing.size else -1)
         found.append(places[np.asarray(codes)])
     return found[0], found[1]
+
+
+def _weights_at(
+    t: Positions,
+    i: Positions,
+    index: pd.Index[Any],
+    weights: pd.Series[Any],
+    returns_df: pd.DataFrame,
+) -> tuple[FloatArray, Positions]:
+    """Weight of every row of the exposures (NaN where there is none), and the periods weighted.
+
+    ``t`` and ``i``: the positions of the exposures' ``index`` in the labels of ``returns_df``.
+    """
+    w = _numbers(weights.to_frame(), "weights_df")[:, 0]
+    _require_no_negative(w, weights.index, "weights_df")
+    if weights.index.equals(index):
+        return w, t
+    _require_unique(weights.index, "the index of weights_df")
+    periods, assets = returns_df.columns, returns_df.index
+    t_weight, i_weight = _positions(weights.index, periods, assets, "weights_df")
+    known = (t_weight >= 0) & (i_weight >= 0)
+    # One more row and column, which stay empty, for position -1.
+    table = np.full((len(assets) + 1, len(periods) + 1), np.nan)
+    table[i_weight[known], t_weight[known]] = w[known]
+    return table[i, t], t_weight
+
+
+def _reasons(
+    fits: pl.DataFrame, exposed: Positions, weighted: Positions, n_periods: int
+) -> dict[int, str]:
+    """Why a period has no converged answer, by its position; the first cause wins."""
+    every = np.arange(n_periods)
+    unanswered = fits.filter(~pl.col(STATUS).is_in(ANSWERED))
+    reasons = dict(unanswered.select(PERIOD, REASON).rows())
+    for why, present in (
+        ("no asset of returns_df is in exposures_df", fits[PERIOD].to_numpy()),
+        ("not in weights_df", weighted),
+        ("not in exposures_df", exposed),
+    ):
+        reasons |= dict.fromkeys(np.setdiff1d(every, present).tolist(), why)
+    return reasons
 
 
 def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatArray:
