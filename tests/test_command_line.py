@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -84,6 +85,90 @@ def test_dates_in_csv_are_read_as_dates(panel, file, capsys):
     assert "2023-01-15," in capsys.readouterr().out
 
 
+CSV_JOB = ["--exposures", "x", "--returns", "r"]
+
+
+def csv_answer(tmp_path, capsys, lines, name="p.csv"):
+    (tmp_path / name).write_text("\n".join(["period,asset,r,x", *lines]) + "\n", encoding="utf-8")
+    status = main(["--panel", str(tmp_path / name), *CSV_JOB])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_csv_types_do_not_depend_on_the_first_rows(tmp_path, capsys):
+    # Nothing, then whole numbers, then fractions; numeric identifiers, then letters.
+    lines = [f"2023-01,{i},," for i in range(300)]
+    lines += [f"2023-02,{i},3,1" for i in range(300)]
+    lines += ["2023-03,38259P508,0.75,1.5", "2023-03,2,0.5,1.0"]
+    status, out, _ = csv_answer(tmp_path, capsys, lines)
+    assert (status, out) == (0, "period,x\n2023-01,\n2023-02,3.0\n2023-03,0.5\n")
+
+
+@pytest.mark.parametrize("sign", ["", "NA", "N/A", "nan", "NaN", "null", "None", " ", ".", "-"])
+def test_csv_signs_for_a_missing_number(tmp_path, capsys, sign):
+    lines = [f"1,a{i},{2 * i},{i}" for i in range(1, 6)]
+    status, out, _ = csv_answer(tmp_path, capsys, [*lines, f"1,b,{sign},3", f"1,c,4,{sign}"])
+    assert (status, out) == (0, "period,x\n1,2.0\n")
+
+
+def test_csv_text_where_numbers_should_be(tmp_path, capsys):
+    status, out, err = csv_answer(tmp_path, capsys, ["1,a,0.1,low", "1,b,0.2,high", "1,c,0.3,3"])
+    assert (status, out) == (2, "")
+    assert err == "vbase_py_utils: column 'x' holds no number in 2 rows, for example 'low'\n"
+
+
+@pytest.mark.parametrize(
+    ("periods", "answers"),
+    [
+        (["10", "9"], ["9", "10"]),
+        (["0010", "0009"], ["0009", "0010"]),
+        (["2023-02-01", "2023-01-31"], ["2023-01-31", "2023-02-01"]),
+        (["2023-02-01", "spring"], ["2023-02-01", "spring"]),
+        (
+            ["2023-02-01T10:00:00", "2023-01-31T09:30:00.5"],
+            ["2023-01-31T09:30:00.500000", "2023-02-01T10:00:00.000000"],
+        ),
+    ],
+)
+def test_csv_periods_come_back_and_are_sorted_as_what_they_are(tmp_path, capsys, periods, answers):
+    lines = [f"{period},{asset},1,1" for period in periods for asset in ("001", "01", "1")]
+    status, out, _ = csv_answer(tmp_path, capsys, lines)
+    assert status == 0
+    assert [line.split(",")[0] for line in out.splitlines()[1:]] == answers
+
+
+def test_csv_with_a_header_alone(tmp_path, capsys):
+    assert csv_answer(tmp_path, capsys, [])[:2] == (0, "period,x\n")
+
+
+@pytest.mark.parametrize("name", ["p[1].csv", "p*.csv", "P.CSV"])
+def test_names_of_files_are_no_patterns(tmp_path, capsys, name):
+    (tmp_path / "p1.csv").write_text("period,asset,r,x\n7,a,1,1\n", encoding="utf-8")
+    assert csv_answer(tmp_path, capsys, ["1,a,2,1"], name)[:2] == (0, "period,x\n1,2.0\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_any_encoding_of_the_terminal(tmp_path, encoding):
+    (tmp_path / "p.csv").write_text("period,asset,r,x\nI\u2082,a,1,1\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for arguments in ([], ["--panel", str(tmp_path / "p.csv"), *CSV_JOB]):
+        done = subprocess.run(
+            [sys.executable, "-m", "vbase_py_utils", *arguments],
+            capture_output=True,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_what_csv_cannot_hold_is_one_line(panel, file, capsys):
+    binary = panel.with_columns(pl.col("period").cast(pl.Binary))
+    assert main(["--panel", file(".parquet", binary), *JOB]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+
+
 def test_periods_that_did_not_converge_are_listed(panel, file, capsys):
     spoilt = panel.with_columns(
         pl.when(pl.col("period") != "2023-02").then(pl.col("return")).alias("return")
@@ -116,6 +201,15 @@ WRONG = {
         "--panel {folder}/panel.csv {job} --out {folder}/none/o.csv",
         "none is not a directory",
     ),
+    "output is a folder": (
+        "--panel {folder}/panel.csv {job} --out {folder}/dir.csv",
+        "dir.csv is a directory, expected a file to write",
+    ),
+    "panel is a folder": ("--panel {folder}/dir.csv {job}", "dir.csv is not a file"),
+    "empty name of a column": (
+        "--panel {folder}/panel.csv {job} --period=",
+        "period '' not in the panel, whose columns are 'period'",
+    ),
     "no parquet": ("--panel {folder}/broken.parquet {job}", "broken.parquet cannot be read: "),
     "empty file": ("--panel {folder}/empty.csv {job}", "empty.csv cannot be read: "),
     "missing column": (
@@ -124,7 +218,7 @@ WRONG = {
     ),
     "text column": (
         "--panel {folder}/panel.csv --exposures Factor_0 --returns period --period weight",
-        "returns column 'period' is String, expected a numeric type: cast it first",
+        "column 'period' holds no number in 600 rows, for example '2023-01'",
     ),
     "empty exposure": (
         "--panel {folder}/panel.csv --exposures Factor_0, --returns return",
@@ -139,6 +233,7 @@ def test_what_is_wrong_is_one_line_and_status_2(case, file, tmp_path, capsys):
     for name in ("broken.xlsx", "broken.parquet"):
         (tmp_path / name).write_bytes(b"not a panel")
     (tmp_path / "empty.csv").touch()
+    (tmp_path / "dir.csv").mkdir()
     arguments, message = WRONG[case]
     assert main(arguments.format(folder=tmp_path, job=" ".join(JOB)).split()) == 2
     captured = capsys.readouterr()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import numpy as np
@@ -12,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import oracle
-from vbase_py_utils import FitError, factor_returns
+from vbase_py_utils import FitError, PanelError, estimation, factor_returns
 from vbase_py_utils.demo import FACTORS, simulated_panel
 from vbase_py_utils.estimation import fit_frame, fit_query
-from vbase_py_utils.irls import SolverOptions
+from vbase_py_utils.irls import SolverOptions, fit_periods
 from vbase_py_utils.panel import PanelSpec
 
 SPEC = PanelSpec.from_names(
@@ -97,6 +99,24 @@ def test_names_used_inside_may_be_the_users(panel):
     np.testing.assert_array_equal(
         answer.select(names).to_numpy(), factor_returns(panel, FACTORS).select(FACTORS).to_numpy()
     )
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^Factor_.*$", "", "x" * 300, "β"])
+def test_names_are_names_and_no_patterns(panel, name):
+    for role in ("period", "asset", "return", "weight", "Factor_0"):
+        renamed = panel.rename({role: name})
+        names = {column: name if column == role else column for column in panel.columns}
+        answer = factor_returns(
+            renamed.lazy(),
+            [names["Factor_0"], "Factor_1"],
+            returns=names["return"],
+            weights=names["weight"],
+            period=names["period"],
+            asset=names["asset"],
+        ).collect()
+        assert answer.columns == [names["period"], names["Factor_0"], "Factor_1"]
+        expected = factor_returns(panel, ["Factor_0", "Factor_1"], weights="weight")
+        np.testing.assert_array_equal(answer.to_numpy(), expected.to_numpy())
 
 
 def test_one_exposure_may_be_a_string(panel):
@@ -333,6 +353,43 @@ def test_an_empty_panel_gives_an_empty_answer(panel, lazy):
 def test_one_row():
     row = {"period": [1], "asset": ["A"], "return": [0.1], "x": [2.0]}
     assert factor_returns(pl.DataFrame(row), "x").row(0) == (1, pytest.approx(0.05))
+
+
+def test_dates_that_python_cannot_hold(panel):
+    far = panel.with_columns(period=pl.lit(2**31 - 1, dtype=pl.Int32).cast(pl.Date))
+    with pytest.raises(PanelError, match="repeat a key in 600 rows, for example"):
+        factor_returns(far, FACTORS)
+    with pytest.raises(FitError, match="1 of 1 periods, for example period"):
+        factor_returns(far.head(2), FACTORS, on_failure="raise")
+
+
+# --- threads
+
+
+def test_threads_that_fit_at_once_leave_blas_as_it_was(panel):
+    def limits():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    with threadpool_limits(2, user_api="blas"):
+        before = limits()
+        with ThreadPoolExecutor(8) as threads:
+            jobs = [threads.submit(factor_returns, panel, FACTORS) for _ in range(48)]
+            answers = [job.result() for job in jobs]
+        assert limits() == before
+    assert_frame_equal(pl.concat(answers), pl.concat([factor_returns(panel, FACTORS)] * 48))
+
+
+def test_blas_has_one_thread_while_periods_are_fitted(panel, monkeypatch):
+    seen = []
+
+    def spy(*arguments):
+        seen.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
+        return fit_periods(*arguments)
+
+    monkeypatch.setattr(estimation, "fit_periods", spy)
+    with threadpool_limits(2, user_api="blas"):
+        factor_returns(panel, FACTORS)
+    assert set(seen) == {1}
 
 
 # --- lazy queries

@@ -217,6 +217,19 @@ def test_missing_values_of_nullable_types_are_left_out():
     assert not np.allclose(answer, complete, rtol=1e-6)
 
 
+def test_any_missing_value_of_object_columns():
+    returns, exposures, weights, _ = market()
+    reference = run_monthly_factor_returns(put(returns, (0, 0), np.nan), exposures, weights)
+    for missing in (None, pd.NA, np.nan):
+        answer = run_monthly_factor_returns(
+            put(returns.astype(object), (0, 0), missing), exposures, weights
+        )
+        pd.testing.assert_frame_equal(answer, reference, check_exact=True)
+    y, X, w = cross_section()
+    with pytest.raises(ValueError, match="asset_returns has 1 missing or infinite values"):
+        run_cross_sectional_regression(put(y.astype(object), 0, pd.NA), X, w)
+
+
 def test_inputs_are_left_alone():
     inputs = market()[:3]
     inputs[0].iloc[3, 2] = np.nan
@@ -299,8 +312,7 @@ REFUSED = {
     ),
     "negative weight": (
         lambda y, X, w: (y, X, put(w, 9, -2.0)),
-        "weights column 'weights' is negative in 1 row, for example -2.0 at 'Asset_9'; "
-        "expected weights >= 0",
+        "weights is negative in 1 row, for example -2.0 at 'Asset_9'; expected weights >= 0",
     ),
     "text": (
         lambda y, X, w: (y, X.assign(Factor_1="high"), w),
@@ -440,6 +452,16 @@ MONTHLY_REFUSED = {
         "the index of exposures_df is RangeIndex with 1 level(s), "
         "expected a MultiIndex (period, asset)",
     ),
+    "columns of two levels": (
+        lambda r, x, w: (pd.concat({"ret": r}, axis=1), x, w),
+        "the columns of returns_df is a MultiIndex with 2 levels, "
+        "expected assets x periods with one label each",
+    ),
+    "index of two levels": (
+        lambda r, x, w: (pd.concat({"US": r}), x, w),
+        "the index of returns_df is a MultiIndex with 2 levels, "
+        "expected assets x periods with one label each",
+    ),
     "flat weights": (
         lambda r, x, w: (r, x, w.reset_index(drop=True)),
         "the index of weights_df is RangeIndex with 1 level(s), "
@@ -447,7 +469,7 @@ MONTHLY_REFUSED = {
     ),
     "negative weight": (
         lambda r, x, w: (r, x, put(w, (7, 0), -0.5)),
-        "weights column 'weights_df' is negative in 1 row, "
+        "weights_df is negative in 1 row, "
         "for example -0.5 at ('2023-01', 'Asset_7'); expected weights >= 0",
     ),
     "no weights": (

@@ -17,10 +17,12 @@ PACKAGE = Path(vbase_py_utils.__file__).parent
 TIERS = {
     "errors": 0,
     "robust": 0,
+    "threads": 0,
     "irls": 1,
     "panel": 2,
     "estimation": 3,
     "demo": 4,
+    "files": 4,
     "stats.cross_section_regression": 4,
     "__init__": 5,
     "__main__": 5,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,10 +14,9 @@ import polars as pl
 from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.errors import VbaseError
 from vbase_py_utils.estimation import REASON, STATUS, fit_frame, wide_factor_returns
+from vbase_py_utils.files import check_kind, read_panel, write_answer
 from vbase_py_utils.irls import SolverOptions, Status
-from vbase_py_utils.panel import PERIOD, PanelSpec
-
-PARQUET, CSV = ".parquet", ".csv"
+from vbase_py_utils.panel import PERIOD, PanelSpec, label
 
 
 class UsageError(Exception):
@@ -31,17 +30,22 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when it worked, 2 after one line about what did not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A label the terminal's encoding lacks is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         given = _parser().parse_args(arguments)
         if given.panel is None:
             _run_demo(given)
         else:
             _run_file(given)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader went away, as `head` does: nothing to say, and nothing left to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (UsageError, VbaseError, OSError) as error:
+    except (UsageError, VbaseError, OSError, pl.exceptions.PolarsError) as error:
         line = " ".join(str(error).split()) or type(error).__name__
         print(f"vbase_py_utils: {line}", file=sys.stderr)
         return 2
@@ -78,6 +82,7 @@ def _run_demo(given: argparse.Namespace) -> None:
     fits = fit_frame(panel, spec, SolverOptions())
     table = comparison(truth, wide_factor_returns(fits, spec))
     with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN",
         tbl_rows=-1,
         float_precision=6,
         tbl_hide_dataframe_shape=True,
@@ -91,67 +96,40 @@ def _run_demo(given: argparse.Namespace) -> None:
 
 def _run_file(given: argparse.Namespace) -> None:
     for name in ("exposures", "returns"):
-        if not getattr(given, name):
+        if getattr(given, name) is None:
             raise UsageError(f"--panel needs --{name}")
     if given.out is not None:
         # Before any work is done.
-        _check_kind(given.out)
+        check_kind(given.out)
+        if given.out.is_dir():
+            raise UsageError(f"{given.out} is a directory, expected a file to write")
         if not given.out.parent.is_dir():
             raise UsageError(f"{given.out.parent} is not a directory")
     spec = PanelSpec.from_names(
         [name.strip() for name in given.exposures.split(",")],
         returns=given.returns,
         weights=given.weights,
-        period=given.period or "period",
-        asset=given.asset or "asset",
+        period="period" if given.period is None else given.period,
+        asset="asset" if given.asset is None else given.asset,
     )
-    panel = _read(given.panel, spec)
+    panel = read_panel(given.panel, spec)
     fits = fit_frame(panel, spec, SolverOptions())
     answer = wide_factor_returns(fits, spec)
     if given.out is None:
-        sys.stdout.write(answer.write_csv())
+        print(answer.write_csv(), end="")
     else:
-        _write(answer, given.out)
+        write_answer(answer, given.out)
     print(_convergence(fits), file=sys.stderr)
-
-
-def _read(path: Path, spec: PanelSpec) -> pl.DataFrame:
-    """Read the columns needed, after a look at the schema."""
-    _check_kind(path)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
-    try:
-        if path.suffix == CSV:
-            scan = pl.scan_csv(path, try_parse_dates=True)
-        else:
-            scan = pl.scan_parquet(path)
-        spec.check_schema(scan.collect_schema())
-        return scan.select(spec.columns).collect()
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def _write(answer: pl.DataFrame, path: Path) -> None:
-    """Write beside the target and rename, so that the file is there whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / path.name
-        if path.suffix == CSV:
-            answer.write_csv(part)
-        else:
-            answer.write_parquet(part)
-        part.replace(path)
-
-
-def _check_kind(path: Path) -> None:
-    if path.suffix not in (PARQUET, CSV):
-        raise UsageError(f"{path} is neither a {PARQUET} nor a {CSV} file")
 
 
 def _convergence(fits: pl.DataFrame) -> str:
     """Count the periods that converged, and say of a few others why they did not."""
     others = fits.filter(pl.col(STATUS) != Status.converged.name)
     lines = [f"{fits.height - others.height} of {fits.height} periods converged"]
-    lines += [f"  {period}: {why}" for period, why in others.select(PERIOD, REASON).head(10).rows()]
+    lines += [
+        f"  {label(others[PERIOD].slice(row))}: {others[REASON][row]}"
+        for row in range(min(others.height, 10))
+    ]
     if others.height > 10:
         lines.append(f"  and {others.height - 10} more")
     return "\n".join(lines)

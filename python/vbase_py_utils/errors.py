@@ -38,6 +38,12 @@ class PanelError(VbaseError, ValueError):
         return cls(f"{role} column {column!r} is {dtype}, expected a numeric type: cast it first")
 
     @classmethod
+    def no_numbers(cls, column: str, count: int, example: str) -> Self:
+        """Build the error for text where numbers should be."""
+        rows = _rows(count, at_least=False)
+        return cls(f"column {column!r} holds no number in {rows}, for example {example!r}")
+
+    @classmethod
     def bad_key_type(cls, role: str, column: str, dtype: object) -> Self:
         """Build the error for a key column that cannot be hashed and sorted."""
         return cls(
@@ -84,11 +90,11 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def negative_weights(
-        cls, column: str, count: int, example: str, *, at_least: bool = False
+        cls, name: str, count: int, example: str, *, at_least: bool = False
     ) -> Self:
-        """Build the error for negative regression weights."""
+        """Build the error for negative regression weights; ``name`` says where they stand."""
         return cls(
-            f"weights column {column!r} is negative in {_rows(count, at_least=at_least)}, "
+            f"{name} is negative in {_rows(count, at_least=at_least)}, "
             f"for example {example}; expected weights >= 0"
         )
 
@@ -97,11 +103,9 @@ class FitError(VbaseError, ValueError):
     """A period has no answer, and the caller asked to be told."""
 
     @classmethod
-    def failed_periods(cls, periods: Sequence[object], reason: str, n_periods: int) -> Self:
-        """Build the error for periods that failed; ``reason`` is that of the first one."""
-        if n_periods == 1:
-            return cls(f"no factor returns for period {periods[0]}: {reason}")
+    def failed_periods(cls, count: int, n_periods: int, period: str, reason: str) -> Self:
+        """Build the error for periods that failed, with the first one and its reason."""
         return cls(
-            f"no factor returns for {len(periods)} of {n_periods} periods, "
-            f"for example period {periods[0]}: {reason}"
+            f"no factor returns for {count} of {n_periods} periods, "
+            f"for example period {period}: {reason}"
         )

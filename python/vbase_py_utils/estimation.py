@@ -7,18 +7,18 @@ periods, made by hashing the period; map_groups calls it block by block inside o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache, partial
+from functools import partial
 from typing import Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from vbase_py_utils.errors import FitError, PanelError
 from vbase_py_utils.irls import PeriodFits, SolverOptions, Status, fit_periods
-from vbase_py_utils.panel import PERIOD, RETURN, WEIGHT, ArrowStream, PanelSpec, as_frame
+from vbase_py_utils.panel import PERIOD, RETURN, WEIGHT, ArrowStream, PanelSpec, as_frame, label
 from vbase_py_utils.robust import HUBER_T
+from vbase_py_utils.threads import one_blas_thread
 
 CovType = Literal["sandwich", "H1"]
 OnFailure = Literal["null", "raise"]
@@ -169,7 +169,7 @@ def fit_frame(
         return query.collect()
     except PanelError:
         # The block that failed could count its own rows only.
-        spec.check_values(spec.select(panel.lazy()).collect(), partial=False)
+        spec.check_values(spec.select(panel.lazy(), panel.schema).collect(), partial=False)
         raise
 
 
@@ -190,7 +190,7 @@ def fit_query(
     spec.check_schema(schema)
     out = _fit_schema(schema[spec.period], spec)
     fits = (
-        spec.select(panel)
+        spec.select(panel, schema)
         .group_by(pl.col(PERIOD).hash() % n_blocks, maintain_order=True)
         .map_groups(partial(fit_block, spec=spec, options=options), schema=out)
         .sort(PERIOD)
@@ -228,7 +228,7 @@ def fit_block(rows: pl.DataFrame, spec: PanelSpec, options: SolverOptions) -> pl
     n_assets = np.diff(kept)
     if kept[-1] < len(usable):
         X, y, w = X[usable], y[usable], None if w is None else w[usable]
-    with _blas_controller().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         fits = fit_periods(X, y, w, kept, options)
     columns = {
         PERIOD: rows[PERIOD].gather(starts[:-1]),
@@ -283,7 +283,9 @@ def _raise_on_failure(fits: pl.DataFrame) -> pl.DataFrame:
     answered = pl.col(STATUS).is_in([Status.converged.name, Status.exact_fit.name])
     failed = fits.filter(~answered)
     if not failed.is_empty():
-        raise FitError.failed_periods(failed[PERIOD].to_list(), failed[REASON][0], fits.height)
+        raise FitError.failed_periods(
+            failed.height, fits.height, label(failed[PERIOD]), failed[REASON][0]
+        )
     return fits
 
 
@@ -291,9 +293,3 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         expected = " or ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} is {value!r}, expected {expected}")
-
-
-@cache
-def _blas_controller() -> ThreadpoolController:
-    """Look up the loaded BLAS libraries, once: many small solves want one thread each."""
-    return ThreadpoolController()

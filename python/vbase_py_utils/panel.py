@@ -69,37 +69,40 @@ class PanelSpec:
                 raise PanelError.shared_column(column, [key, "weights"])
         return cls(period, asset, returns, names, weights)
 
-    def check_schema(self, schema: pl.Schema) -> None:
-        """Raise PanelError when a column is not there or has an unusable type."""
-        roles = [("period", self.period), ("asset", self.asset), ("returns", self.returns)]
-        if self.weights is not None:
-            roles.append(("weights", self.weights))
-        for role, column in roles:
+    def check_names(self, schema: pl.Schema) -> None:
+        """Raise PanelError when a column is not there."""
+        for role, column in {**self._keys, **self._values}.items():
             if column not in schema:
                 raise PanelError.missing_columns(role, [column], schema.names())
         absent = [name for name in self.exposures if name not in schema]
         if absent:
             raise PanelError.missing_columns("exposure", absent, schema.names())
-        for role, column in roles[:2]:
+
+    def check_schema(self, schema: pl.Schema) -> None:
+        """Raise PanelError when a column is not there or has an unusable type."""
+        self.check_names(schema)
+        for role, column in self._keys.items():
             if schema[column].is_nested() or schema[column] in (pl.Object, pl.Unknown):
                 raise PanelError.bad_key_type(role, column, schema[column])
-        for role, column in roles[2:]:
+        for role, column in self._values.items():
             if not (schema[column].is_numeric() or schema[column] == pl.Null):
                 raise PanelError.not_numeric(role, column, schema[column])
         for column in self.exposures:
             if not (schema[column].is_numeric() or schema[column] in (pl.Null, pl.Boolean)):
                 raise PanelError.not_numeric("exposure", column, schema[column])
 
-    def select(self, panel: pl.LazyFrame) -> pl.LazyFrame:
+    def select(self, panel: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
         """Only the columns needed, under the names inside, values Float64 with NaN for null."""
+        # By position: a name such as "*" or "^x.*$" would be read as a pattern.
+        positions = {name: i for i, name in enumerate(schema.names())}
         values = {RETURN: self.returns, **dict(zip(self.value_names, self.exposures, strict=True))}
         if self.weights is not None:
             values[WEIGHT] = self.weights
         return panel.select(
-            pl.col(self.period).alias(PERIOD),
-            pl.col(self.asset).alias(ASSET),
+            pl.nth(positions[self.period]).alias(PERIOD),
+            pl.nth(positions[self.asset]).alias(ASSET),
             *(
-                pl.col(column).cast(pl.Float64).fill_null(float("nan")).alias(name)
+                pl.nth(positions[column]).cast(pl.Float64).fill_null(math.nan).alias(name)
                 for name, column in values.items()
             ),
         )
@@ -107,15 +110,21 @@ class PanelSpec:
     @property
     def columns(self) -> list[str]:
         """The columns of the panel that are used, each once."""
-        weights = () if self.weights is None else (self.weights,)
-        return list(
-            dict.fromkeys((self.period, self.asset, self.returns, *weights, *self.exposures))
-        )
+        return list(dict.fromkeys((*self._keys.values(), *self._values.values(), *self.exposures)))
 
     @property
     def value_names(self) -> list[str]:
         """The exposures' names inside the query."""
         return [f"x{i}" for i in range(len(self.exposures))]
+
+    @property
+    def _keys(self) -> dict[str, str]:
+        return {PERIOD: self.period, ASSET: self.asset}
+
+    @property
+    def _values(self) -> dict[str, str]:
+        weights = {} if self.weights is None else {"weights": self.weights}
+        return {"returns": self.returns, **weights}
 
     def check_values(self, rows: pl.DataFrame, *, partial: bool) -> None:
         """Raise PanelError for null keys, negative weights, repeated (period, asset).
@@ -123,11 +132,11 @@ class PanelSpec:
         ``rows`` has the columns of ``select``; ``partial`` says that it is a part of the panel, so
         that the counts are lower bounds.
         """
-        keys = {PERIOD: self.period, ASSET: self.asset}
+        keys = self._keys
         for role, other in ((PERIOD, ASSET), (ASSET, PERIOD)):
             bad = rows.filter(_is_missing(role, rows.schema[role]))
             if not bad.is_empty():
-                example = f"{keys[other]} is {bad[other][0]}"
+                example = f"{keys[other]} is {label(bad[other])}"
                 raise PanelError.missing_keys(
                     role, keys[role], bad.height, example, at_least=partial
                 )
@@ -135,7 +144,7 @@ class PanelSpec:
             negative = rows.filter(pl.col(WEIGHT).is_between(-math.inf, 0, closed="none"))
             if not negative.is_empty():
                 raise PanelError.negative_weights(
-                    self.weights,
+                    f"weights column {self.weights!r}",
                     negative.height,
                     f"{negative[WEIGHT][0]} at {_key_of(negative)}",
                     at_least=partial,
@@ -152,7 +161,15 @@ class PanelSpec:
 
 
 def _key_of(rows: pl.DataFrame) -> str:
-    return f"({rows[PERIOD][0]}, {rows[ASSET][0]})"
+    return f"({label(rows[PERIOD])}, {label(rows[ASSET])})"
+
+
+def label(keys: pl.Series) -> str:
+    """Write the first key as text; a date that Python cannot hold as its number of days."""
+    try:
+        return str(keys[0])
+    except (ValueError, OverflowError, pl.exceptions.PanicException):
+        return str(keys.to_physical()[0])
 
 
 def _has_repeats(rows: pl.DataFrame) -> bool:

@@ -170,8 +170,13 @@ def run_monthly_factor_returns(
     _require(exposures_df, pd.DataFrame, "exposures_df")
     weights = _first_column(weights_df)
     periods, assets, factors = returns_df.columns, returns_df.index, exposures_df.columns
-    _require_unique(periods, "the columns of returns_df")
-    _require_unique(assets, "the index of returns_df")
+    for labels, whose in ((periods, "the columns"), (assets, "the index")):
+        if isinstance(labels, pd.MultiIndex):
+            raise ValueError(
+                f"{whose} of returns_df is a MultiIndex with {labels.nlevels} levels, "
+                "expected assets x periods with one label each"
+            )
+        _require_unique(labels, f"{whose} of returns_df")
 
     t, i = _positions(exposures_df.index, periods, assets, "exposures_df")
     w, weighted = _weights_at(t, i, exposures_df.index, weights, returns_df)
@@ -315,6 +320,9 @@ def _numbers(frame: pd.DataFrame, name: str) -> FloatArray:
             kind = pd.api.types.infer_dtype(frame.iloc[:, j], skipna=True)
             if kind not in NUMBER_KINDS:
                 raise PanelError.not_numeric(name, str(frame.columns[j]), dtype)
+    if any(pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes):
+        # Object columns may hold pd.NA, which is no float.
+        return np.where(frame.isna(), np.nan, frame.to_numpy(dtype=object)).astype(np.float64)
     return frame.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
