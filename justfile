@@ -22,7 +22,7 @@ type:
 
 # the tests on the lowest versions pyproject.toml allows
 test-lowest:
-    uv venv --quiet --clear build/lowest
+    uv venv --quiet --clear --python '>=3.11,<3.14' build/lowest
     uv pip install --quiet --python build/lowest --resolution lowest-direct --group dev --editable '.[pandas,plot,notebook]'
     build/lowest/bin/python -m pytest
 

@@ -72,6 +72,23 @@ def test_without_out_the_answer_is_printed_as_csv(panel, file, capsys):
     assert_frame_equal(answer, factor_returns(panel, FACTORS), rel_tol=1e-12)
 
 
+def test_weights_arrive(panel, file, tmp_path):
+    weighted = panel.with_columns(weight=pl.col("Factor_0").exp())
+    target = tmp_path / "answer.parquet"
+    source = file(".parquet", weighted)
+    assert main(["--panel", source, *JOB, "--weights", "weight", "--out", str(target)]) == 0
+    expected = factor_returns(weighted, FACTORS, weights="weight")
+    assert_frame_equal(pl.read_parquet(target), expected, check_exact=True)
+
+
+def test_blanks_after_commas_and_a_column_in_two_roles(panel, file, capsys):
+    arguments = ["--exposures", "Factor_0, weight", "--returns", "return", "--weights", "weight"]
+    assert main(["--panel", file(".csv"), *arguments]) == 0
+    answer = pl.read_csv(capsys.readouterr().out.encode())
+    expected = factor_returns(panel, ["Factor_0", "weight"], weights="weight")
+    assert_frame_equal(answer, expected, rel_tol=1e-12)
+
+
 def test_names_of_columns(panel, file, capsys):
     renamed = panel.rename({"period": "month", "asset": "id", "return": "r"})
     arguments = ["--period", "month", "--asset", "id", "--returns", "r", "--exposures", "Factor_1"]
@@ -79,10 +96,20 @@ def test_names_of_columns(panel, file, capsys):
     assert capsys.readouterr().out.startswith("month,Factor_1\n2023-01,")
 
 
-def test_dates_in_csv_are_read_as_dates(panel, file, capsys):
+def test_dates_in_csv_are_read_as_dates(panel, file, tmp_path):
     dated = panel.with_columns(period=pl.col("period") + "-15")
-    assert main(["--panel", file(".csv", dated), *JOB]) == 0
-    assert "2023-01-15," in capsys.readouterr().out
+    assert main(["--panel", file(".csv", dated), *JOB, "--out", str(tmp_path / "o.parquet")]) == 0
+    answer = pl.read_parquet(tmp_path / "o.parquet")
+    assert answer["period"].dtype == pl.Date
+    assert str(answer["period"][0]) == "2023-01-15"
+
+
+def test_ten_periods_that_did_not_converge_are_spelled_out(panel, file, capsys):
+    assert main(["--panel", file(".csv", panel.with_columns(Factor_1=0.0)), *JOB]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "0 of 12 periods converged"
+    assert len(lines) == 12
+    assert lines[-1] == "  and 2 more"
 
 
 CSV_JOB = ["--exposures", "x", "--returns", "r"]
@@ -185,6 +212,8 @@ def test_periods_that_did_not_converge_are_listed(panel, file, capsys):
 WRONG = {
     "unknown argument": ("--pannel x", "unrecognized arguments: --pannel x"),
     "argument without panel": ("--returns r", "--returns needs --panel FILE"),
+    "period without panel": ("--period p", "--period needs --panel FILE"),
+    "abbreviation": ("--panel {folder}/panel.csv --exp a --ret r", "--exp a --ret r"),
     "no exposures": ("--panel {folder}/panel.csv", "--panel needs --exposures"),
     "no returns": ("--panel {folder}/panel.csv --exposures a", "--panel needs --returns"),
     "value missing": ("--panel", "argument --panel: expected one argument"),
@@ -255,7 +284,7 @@ def test_bad_values_are_one_line(panel, file, capsys):
 def test_a_failed_write_leaves_nothing(file, tmp_path, monkeypatch, capsys):
     def fail(_, path):
         path.write_bytes(b"half")
-        raise OSError("No space left on device")
+        raise OSError("No space\nleft on device")
 
     monkeypatch.setattr(pl.DataFrame, "write_csv", fail)
     source = file(".parquet")

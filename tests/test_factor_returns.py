@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -17,8 +18,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import oracle
 from vbase_py_utils import FitError, PanelError, estimation, factor_returns
-from vbase_py_utils.demo import FACTORS, simulated_panel
-from vbase_py_utils.estimation import fit_frame, fit_query
+from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
+from vbase_py_utils.estimation import FitArguments, fit_block, fit_frame, fit_query
 from vbase_py_utils.irls import SolverOptions, fit_periods
 from vbase_py_utils.panel import PanelSpec
 
@@ -78,6 +79,22 @@ def test_the_tuning_constant_arrives(panel):
             rel_tol=1e-9,
             abs_tol=1e-13,
         )
+
+
+def test_tolerance_and_steps_arrive(panel):
+    loose = factor_returns(panel, FACTORS, tol=0.5)
+    assert not loose.equals(factor_returns(panel, FACTORS))
+    steps = fits_of(panel)["n_iter"].to_list()
+    assert min(steps) > 1
+    assert fits_of(panel, max_iter=max(steps))["status"].unique().to_list() == ["converged"]
+    late = fits_of(panel, max_iter=max(steps) - 1).filter(pl.col("status") == "max_iter")
+    assert late.height == steps.count(max(steps))
+
+
+def test_the_typed_arguments_are_those_of_the_function():
+    keywords = inspect.signature(factor_returns).parameters.values()
+    names = [p.name for p in keywords if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    assert list(FitArguments.__annotations__) == names
 
 
 def test_columns_are_named_and_ordered_as_asked(panel):
@@ -196,7 +213,7 @@ def test_a_bad_period_is_a_row_of_nulls_and_leaves_the_others_alone(panel, case)
     bad = answer.row(1, named=True)
     assert bad["status"] == status
     assert bad["scale"] is None
-    assert [bad[name] for name in SPEC.value_names] == [None] * 3
+    assert [bad[name] for name in SPEC.inner_exposures] == [None] * 3
     wide = factor_returns(spoil(panel), FACTORS, weights="weight")
     assert wide.row(1) == ("2023-02", None, None, None)
     assert wide.height == 12
@@ -211,7 +228,7 @@ def test_a_bad_period_can_raise(panel, case, lazy):
             spoil(panel).lazy() if lazy else spoil(panel), FACTORS, on_failure="raise"
         ).lazy().collect()
     assert str(caught.value) == (
-        f"no factor returns for 1 of 12 periods, for example period 2023-02: {reason}"
+        f"the fit of 1 of 12 periods failed, for example period 2023-02: {reason}"
     )
 
 
@@ -220,7 +237,9 @@ def test_out_of_iterations_keeps_the_numbers_and_can_raise(panel):
     assert set(fits["status"]) == {"max_iter"}
     assert fits["reason"][0] == "max_iter: not converged after 1 steps"
     assert factor_returns(panel, FACTORS, max_iter=1)["Factor_0"].null_count() == 0
-    with pytest.raises(FitError, match="12 of 12 periods, for example period 2023-01: max_iter"):
+    with pytest.raises(
+        FitError, match="12 of 12 periods failed, for example period 2023-01: max_iter"
+    ):
         factor_returns(panel, FACTORS, max_iter=1, on_failure="raise")
 
 
@@ -257,6 +276,23 @@ def test_neither_blocks_nor_order_of_rows_change_the_answer(panel):
         for rows in (spoilt, spoilt.sample(fraction=1, shuffle=True, seed=n_blocks)):
             answer = fit_query(rows.lazy(), SPEC, SolverOptions(), n_blocks=n_blocks).collect()
             assert_frame_equal(answer, reference, rel_tol=1e-12, abs_tol=0)
+
+
+def test_eager_panels_of_many_blocks(panel, monkeypatch):
+    calls = []
+
+    def spy(rows, **arguments):
+        calls.append(rows["period"].n_unique())
+        return fit_block(rows, **arguments)
+
+    reference = factor_returns(panel, FACTORS)
+    monkeypatch.setattr(estimation, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(estimation, "fit_block", spy)
+    assert_frame_equal(factor_returns(panel, FACTORS), reference, rel_tol=1e-12)
+    assert len(calls) > 1
+    assert sum(calls) == 12
+    with pytest.raises(PanelError, match="negative in 600 rows"):
+        factor_returns(panel.with_columns(weight=-1.0), FACTORS, weights="weight")
 
 
 @settings(max_examples=30, deadline=None)
@@ -324,8 +360,19 @@ def test_exposures_may_be_of_any_numeric_type(panel, dtype):
     assert_frame_equal(answer, expected)
 
 
-def test_a_column_of_the_null_type_is_all_missing(panel):
-    answer = factor_returns(panel.with_columns(Factor_0=pl.lit(None)), FACTORS)
+@pytest.mark.parametrize("dtype", [pl.Int16, pl.UInt64, pl.Float32, pl.Decimal(10, 2)])
+@pytest.mark.parametrize("column", ["return", "weight"])
+def test_returns_and_weights_may_be_of_any_numeric_type(panel, dtype, column):
+    whole = (pl.col(column).abs() * 1000).round()
+    answer = factor_returns(panel.with_columns(whole.cast(dtype)), FACTORS, weights="weight")
+    assert_frame_equal(answer, factor_returns(panel.with_columns(whole), FACTORS, weights="weight"))
+
+
+@pytest.mark.parametrize("column", ["return", "weight", "Factor_0"])
+def test_a_column_of_the_null_type_is_all_missing(panel, column):
+    answer = factor_returns(
+        panel.with_columns(pl.lit(None).alias(column)), FACTORS, weights="weight"
+    )
     assert answer.height == 12
     assert answer.drop("period").null_count().row(0) == (12, 12, 12)
 
@@ -359,7 +406,7 @@ def test_dates_that_python_cannot_hold(panel):
     far = panel.with_columns(period=pl.lit(2**31 - 1, dtype=pl.Int32).cast(pl.Date))
     with pytest.raises(PanelError, match="repeat a key in 600 rows, for example"):
         factor_returns(far, FACTORS)
-    with pytest.raises(FitError, match="1 of 1 periods, for example period"):
+    with pytest.raises(FitError, match="1 of 1 periods failed, for example period"):
         factor_returns(far.head(2), FACTORS, on_failure="raise")
 
 
@@ -434,6 +481,31 @@ def test_the_panel_is_left_alone(panel):
     before = panel.clone()
     factor_returns(panel, FACTORS, weights="weight")
     assert_frame_equal(panel, before)
+
+
+def test_the_demo_panel_is_that_of_the_documented_notebook():
+    panel, truth = simulated_panel()
+    np.random.seed(42)
+    X, f = np.random.randn(600, 3), np.random.randn(12, 3) * 0.02
+    np.testing.assert_array_equal(panel.select(FACTORS).to_numpy(), X)
+    np.testing.assert_array_equal(truth.select(FACTORS).to_numpy(), f)
+    noise = np.concatenate([np.random.randn(50) * 0.005 for _ in range(12)])
+    returns = (X * np.repeat(f, 50, axis=0)).sum(axis=1) + noise
+    np.testing.assert_allclose(panel["return"].to_numpy(), returns, rtol=1e-14)
+    assert panel["weight"].unique().to_list() == [1.0]
+
+
+def test_the_comparison_of_the_demo():
+    _, truth = simulated_panel()
+    table = comparison(truth, truth.with_columns(pl.col(FACTORS) + 1).reverse())
+    np.testing.assert_allclose(table["error"], 1.0)
+    assert table.height == 36
+    assert table.equals(table.sort("period", "factor"))
+    assert table.row(0) == (
+        "2023-01",
+        "Factor_0",
+        *[pytest.approx(v) for v in (truth["Factor_0"][0], truth["Factor_0"][0] + 1, 1.0)],
+    )
 
 
 def test_the_demo_panel_is_recovered():

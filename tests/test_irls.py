@@ -198,6 +198,15 @@ def test_extreme_units_are_exact_powers_of_two(power, rng):
     assert fits2.n_iter[0] == fits.n_iter[0]
 
 
+@pytest.mark.parametrize("unit", [2.0**-1040, 2.0**-1060])
+def test_the_smallest_numbers_raise_nothing(unit, rng):
+    # Below the normal range digits are lost, no more; a coefficient may be too large to hold.
+    X, y, w = problems.mild(rng, 40, 3)
+    b, _, _, _ = fit(X, y, w)
+    np.testing.assert_allclose(fit(X, y * unit, w)[0] / unit, b, rtol=1e-3)
+    fit(X * unit, y, w)
+
+
 def test_order_of_rows_does_not_matter(rng):
     X, y, w = problems.mild(rng, 101, 4)
     order = rng.permutation(101)
@@ -279,6 +288,30 @@ def test_the_size_of_a_wild_return_does_not_matter(power, rng):
     assert s2 == pytest.approx(s, rel=1e-9)
 
 
+def test_outlying_rows_that_alone_carry_a_direction(rng):
+    # Only rows 0 and 1 have the dummy, and both are far out: the downdated matrix is singular.
+    X = np.column_stack([rng.standard_normal(40), np.zeros(40)])
+    X[:2, 1] = 1.0
+    y = 0.3 * X[:, 0] + rng.standard_normal(40)
+    y[0] += 1e9
+    y[1] -= 0.7e9
+    w = rng.lognormal(0, 1, 40)
+    b, s, status, _ = fit(X, y, w)
+    slow = oracle.huber(X, y, w)
+    assert status.name == slow.status == "converged"
+    assert moved(X, w, b, slow.b, slow.s) < 1e-6
+    assert s == pytest.approx(slow.s, rel=1e-8)
+
+
+def test_exact_fits_of_ill_conditioned_designs():
+    rng = np.random.default_rng(31)
+    for case in range(100):
+        X = rng.standard_normal((60, 4))
+        X[:, 3] = X[:, 0] + 10.0 ** rng.uniform(-9, -3) * X[:, 3]
+        _, _, status, _ = fit(X, X @ rng.standard_normal(4))
+        assert status is Status.exact_fit, case
+
+
 def test_a_wild_return_does_not_hide_an_exact_fit(rng):
     X = rng.standard_normal((50, 2))
     y = X @ [1.0, -2.0]
@@ -322,10 +355,12 @@ def test_options_of_numpy_types_are_taken_in_double_precision(rng):
 
 
 def test_least_squares_has_no_scale_to_collapse():
-    X = np.eye(2)[[0, 1, 1, 1]]
-    b, _, status, _ = fit(X, np.array([5.0, 1.0, 2.0, 3.0]), huber_t=np.inf)
+    # Three of five residuals are zero, and so is their median.
+    X = np.eye(4)[[0, 1, 2, 3, 3]]
+    b, s, status, _ = fit(X, np.array([5.0, 1.0, 2.0, 3.0, 4.0]), huber_t=np.inf)
     assert status is Status.converged
-    np.testing.assert_allclose(b, [5, 2], rtol=1e-12)
+    assert s < 1e-14
+    np.testing.assert_allclose(b, [5, 1, 2, 3.5], rtol=1e-12)
 
 
 def test_out_of_iterations_keeps_the_numbers(rng):
@@ -344,6 +379,15 @@ def test_collinear_columns_are_named(rng):
     assert fits.collinear[0].tolist() == [True, True, False, True, False]
     assert np.isnan(b).all()
     assert np.isnan(s)
+
+
+def test_all_columns_of_several_dependences_are_named(rng):
+    X = rng.standard_normal((30, 6))
+    X[:, [1, 4]] = 0
+    X[:, 5] = X[:, 0]
+    _, _, status, fits = fit(X, rng.standard_normal(30))
+    assert status is Status.rank_deficient
+    assert fits.collinear[0].tolist() == [True, True, False, False, True, True]
 
 
 def test_a_column_of_zeros_is_collinear(rng):
@@ -380,6 +424,7 @@ def test_options_are_numbers(name):
         ({"max_iter": float("inf")}, "max_iter is inf, expected a whole number >= 1"),
         ({"huber_t": 0}, "huber_t is 0, expected a number > 0 or infinity"),
         ({"huber_t": float("nan")}, "huber_t is nan, expected a number > 0 or infinity"),
+        ({"tol": 1.0}, "tol is 1.0, expected a number between 0 and 1"),
         ({"tol": 0.0}, "tol is 0.0, expected a number between 0 and 1"),
         ({"max_iter": 0}, "max_iter is 0, expected a whole number >= 1"),
         ({"max_iter": 1.5}, "max_iter is 1.5, expected a whole number >= 1"),

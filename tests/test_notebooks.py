@@ -47,6 +47,7 @@ def test_imports_public_names_only(path):
     public = {"vbase_py_utils", "vbase_py_utils.stats.cross_section_regression"}
     for cell in read(path).cells:
         if cell.cell_type == "code":
+            assert "import vbase_py_utils" not in cell.source
             for node in ast.walk(ast.parse(cell.source)):
                 if isinstance(node, ast.ImportFrom) and node.module.startswith("vbase_py_utils"):
                     assert node.module in public

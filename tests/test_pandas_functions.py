@@ -11,7 +11,9 @@ import pytest
 
 import oracle
 from vbase_py_utils import FitError
+from vbase_py_utils.irls import SolverOptions
 from vbase_py_utils.robust import HUBER_T
+from vbase_py_utils.stats import cross_section_regression as adapter
 from vbase_py_utils.stats.cross_section_regression import (
     run_cross_sectional_regression,
     run_monthly_factor_returns,
@@ -161,7 +163,12 @@ def test_rows_follow_the_columns_of_returns_whatever_the_order_of_the_rest(rng):
 
 def test_factors_named_like_anything():
     returns, exposures, weights, _ = market()
-    for columns in (["period", "asset", "return"], [1, "1", 1.5], [("a", 1), ("a", 2), ("b", 1)]):
+    for columns in (
+        ["t", "y", "w"],
+        ["period", "asset", "return"],
+        [1, "1", 1.5],
+        [("a", 1), ("a", 2), ("b", 1)],
+    ):
         answer = run_monthly_factor_returns(returns, exposures.set_axis(columns, axis=1), weights)
         assert list(answer.columns) == columns
         np.testing.assert_allclose(answer, expected(returns, exposures, weights), rtol=1e-8)
@@ -274,18 +281,18 @@ REFUSED = {
     ),
     "labels": (
         lambda y, X, w: (y.rename({"Asset_7": "Other"}), X, w),
-        "1 labels of factor_loadings are not in asset_returns, for example 'Asset_7'; "
+        "asset_returns lacks 1 of the labels of factor_loadings, for example 'Asset_7'; "
         "expected the same labels",
     ),
     "weights' labels": (
         lambda y, X, w: (y, X, w.rename({"Asset_7": "Other", "Asset_8": "Another"})),
-        "2 labels of factor_loadings are not in weights, for example 'Asset_7'; "
+        "weights lacks 2 of the labels of factor_loadings, for example 'Asset_7'; "
         "expected the same labels",
     ),
     "duplicates that differ": (
         lambda y, X, w: (y.rename({"Asset_7": "Asset_8"}), X, w),
-        "the index of asset_returns, which differs from that of the others, repeats labels in "
-        "2 places, for example 'Asset_8'; expected each label once",
+        "labels repeat in 2 places of the index of asset_returns, which differs from the others, "
+        "for example 'Asset_8'; expected each label once",
     ),
     "empty": (
         lambda y, X, w: (y[:0], X[:0], w[:0]),
@@ -393,6 +400,41 @@ def test_bad_periods_are_nan_rows_and_one_warning_lists_them():
     pd.testing.assert_frame_equal(answer.drop(bad), reference.drop(bad), check_exact=True)
 
 
+def test_the_first_cause_is_the_one_named_and_many_periods_are_counted():
+    periods = pd.Index([f"p{i:02d}" for i in range(30)])
+    returns, exposures, weights, _ = market(periods)
+    returns.loc[:, periods[4:]] = np.nan
+    exposures = exposures.drop(index=["p01", "p02"], level=0)
+    weights = weights.drop(index=["p02", "p03"], level=0)
+    with pytest.warns(RuntimeWarning) as caught:
+        run_monthly_factor_returns(returns, exposures, weights)
+    listed = ", ".join(periods[4:24])
+    assert str(caught[0].message) == (
+        "29 of 30 periods without a converged answer. p01, p02: not in exposures_df; "
+        "p03: not in weights_df; "
+        f"{listed} and 6 more: too_few_assets: 0 usable assets for 3 exposures"
+    )
+
+
+def test_out_of_steps_keeps_the_numbers_and_warns(monkeypatch):
+    returns, exposures, weights, _ = market()
+    few = SolverOptions(max_iter=1)
+    monkeypatch.setattr(adapter, "SolverOptions", lambda **_: few)
+    with pytest.warns(RuntimeWarning, match="12 of 12 periods .* max_iter: not converged after 1"):
+        answer = run_monthly_factor_returns(returns, exposures, weights)
+    with pytest.warns(RuntimeWarning, match="max_iter: not converged after 1 steps"):
+        single = run_cross_sectional_regression(*cross_section())
+    np.testing.assert_array_equal(answer.loc["2023-03"], single)
+    assert answer.notna().all(axis=None)
+
+
+def test_an_infinite_weight_is_missing():
+    returns, exposures, weights, _ = market()
+    answer = run_monthly_factor_returns(returns, exposures, put(weights, (3, 0), -np.inf))
+    expected = run_monthly_factor_returns(returns, exposures, put(weights, (3, 0), np.nan))
+    pd.testing.assert_frame_equal(answer, expected, check_exact=True)
+
+
 def test_labels_that_never_match_are_shown():
     returns, exposures, weights, _ = market()
     returns.columns = range(12)
@@ -403,7 +445,7 @@ def test_labels_that_never_match_are_shown():
 
 def test_assets_that_never_match():
     returns, exposures, weights, _ = market()
-    with pytest.warns(RuntimeWarning, match="no asset of returns_df is in exposures_df"):
+    with pytest.warns(RuntimeWarning, match="no asset of returns_df is in exposures_df$"):
         answer = run_monthly_factor_returns(returns.add_prefix("_", axis=0), exposures, weights)
     assert answer.shape == (12, 3)
 
@@ -429,22 +471,22 @@ def test_a_single_asset_and_a_single_period():
 MONTHLY_REFUSED = {
     "repeated period": (
         lambda r, x, w: (r.set_axis(["2023-01", *MONTHS[:11]], axis=1), x, w),
-        "the columns of returns_df repeats labels in 2 places, for example '2023-01'; "
+        "labels repeat in 2 places of the columns of returns_df, for example '2023-01'; "
         "expected each label once",
     ),
     "repeated asset": (
         lambda r, x, w: (r.rename(index={"Asset_0": "Asset_1"}), x, w),
-        "the index of returns_df repeats labels in 2 places, for example 'Asset_1'; "
+        "labels repeat in 2 places of the index of returns_df, for example 'Asset_1'; "
         "expected each label once",
     ),
     "repeated exposure row": (
         lambda r, x, w: (r, pd.concat([x, x.iloc[[4]]]), w),
-        "the index of exposures_df repeats labels in 2 places, for example "
+        "labels repeat in 2 places of the index of exposures_df, for example "
         "('2023-01', 'Asset_4'); expected each label once",
     ),
     "repeated weight": (
         lambda r, x, w: (r, x, pd.concat([w, w.iloc[[4]]])),
-        "the index of weights_df repeats labels in 2 places, for example "
+        "labels repeat in 2 places of the index of weights_df, for example "
         "('2023-01', 'Asset_4'); expected each label once",
     ),
     "flat exposures": (
@@ -461,6 +503,15 @@ MONTHLY_REFUSED = {
         lambda r, x, w: (pd.concat({"US": r}), x, w),
         "the index of returns_df is a MultiIndex with 2 levels, "
         "expected assets x periods with one label each",
+    ),
+    "exposures of three levels": (
+        lambda r, x, w: (r, pd.concat({"US": x}), w),
+        "the index of exposures_df is MultiIndex with 3 level(s), "
+        "expected a MultiIndex (period, asset)",
+    ),
+    "complex numbers": (
+        lambda r, x, w: (r, x.astype(complex), w),
+        "exposures_df column 'Factor_0' is complex128, expected a numeric type: cast it first",
     ),
     "flat weights": (
         lambda r, x, w: (r, x, w.reset_index(drop=True)),

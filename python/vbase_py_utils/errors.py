@@ -100,12 +100,12 @@ class PanelError(VbaseError, ValueError):
 
 
 class FitError(VbaseError, ValueError):
-    """A period has no answer, and the caller asked to be told."""
+    """A period has no answer or did not converge, and the caller asked to be told."""
 
     @classmethod
     def failed_periods(cls, count: int, n_periods: int, period: str, reason: str) -> Self:
         """Build the error for periods that failed, with the first one and its reason."""
         return cls(
-            f"no factor returns for {count} of {n_periods} periods, "
+            f"the fit of {count} of {n_periods} periods failed, "
             f"for example period {period}: {reason}"
         )

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vbase_py_utils.errors import FitError, PanelError
-from vbase_py_utils.irls import PeriodFits, SolverOptions, Status, fit_periods
+from vbase_py_utils.irls import ANSWERED, PeriodFits, SolverOptions, Status, fit_periods
 from vbase_py_utils.panel import PERIOD, RETURN, WEIGHT, ArrowStream, PanelSpec, as_frame, label
 from vbase_py_utils.robust import HUBER_T
 from vbase_py_utils.threads import one_blas_thread
@@ -95,7 +95,8 @@ def factor_returns(
         Kind of standard errors. Factor returns do not depend on it: it is taken so that one set of
         arguments serves every estimating function.
     on_failure
-        "null": a period without an answer is a row of nulls. "raise": FitError names it.
+        "null": a period without an answer is a row of nulls, and one that ran out of steps keeps
+        its last numbers. "raise": FitError names either.
     tol, max_iter
         Stop when no fitted value moves by more than ``tol`` scales, or after ``max_iter`` steps.
 
@@ -151,7 +152,7 @@ def factor_returns(
 
 def wide_factor_returns(fits: Frame, spec: PanelSpec) -> Frame:
     """Pick period and estimates out of a frame of period fits, under the names the user gave."""
-    names = {PERIOD: spec.period, **dict(zip(spec.value_names, spec.exposures, strict=True))}
+    names = {PERIOD: spec.period, **dict(zip(spec.inner_exposures, spec.exposures, strict=True))}
     return fits.select(pl.col(inside).alias(name) for inside, name in names.items())
 
 
@@ -217,7 +218,7 @@ def fit_block(rows: pl.DataFrame, spec: PanelSpec, options: SolverOptions) -> pl
     rows = rows.sort(PERIOD, maintain_order=True)
     first = rows[PERIOD].rle_id().diff().fill_null(1).to_numpy() > 0
     starts = np.append(np.flatnonzero(first), rows.height)
-    X = rows.select(spec.value_names).to_numpy(order="c")
+    X = rows.select(spec.inner_exposures).to_numpy(order="c")
     y = rows[RETURN].to_numpy()
     w = None if spec.weights is None else rows[WEIGHT].to_numpy()
     usable = np.isfinite(X).all(axis=1) & np.isfinite(y)
@@ -238,7 +239,7 @@ def fit_block(rows: pl.DataFrame, spec: PanelSpec, options: SolverOptions) -> pl
         N_ITER: fits.n_iter,
         STATUS: STATUS_NAMES.gather(fits.status),
         REASON: _reasons(fits, n_assets, spec),
-        **dict(zip(spec.value_names, fits.coefficients.T, strict=True)),
+        **dict(zip(spec.inner_exposures, fits.coefficients.T, strict=True)),
     }
     return pl.DataFrame(columns, schema=_fit_schema(rows.schema[PERIOD], spec), nan_to_null=True)
 
@@ -254,7 +255,7 @@ def _fit_schema(period: pl.DataType, spec: PanelSpec) -> pl.Schema:
             N_ITER: pl.UInt32(),
             STATUS: STATUS_TYPE,
             REASON: pl.String(),
-            **dict.fromkeys(spec.value_names, pl.Float64()),
+            **dict.fromkeys(spec.inner_exposures, pl.Float64()),
         }
     )
 
@@ -280,8 +281,7 @@ def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> l
 
 
 def _raise_on_failure(fits: pl.DataFrame) -> pl.DataFrame:
-    answered = pl.col(STATUS).is_in([Status.converged.name, Status.exact_fit.name])
-    failed = fits.filter(~answered)
+    failed = fits.filter(~pl.col(STATUS).is_in(ANSWERED))
     if not failed.is_empty():
         raise FitError.failed_periods(
             failed.height, fits.height, label(failed[PERIOD]), failed[REASON][0]

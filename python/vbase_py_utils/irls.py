@@ -50,13 +50,17 @@ class Status(IntEnum):
     too_few_assets = 4
 
 
-@dataclass(frozen=True)
+# The endings whose coefficients are the estimate.
+ANSWERED = (Status.converged.name, Status.exact_fit.name)
+
+
+@dataclass(frozen=True)  # without slots, so that the class attributes are the defaults
 class SolverOptions:
     """What the solver is asked for.
 
     ``huber_t``: tuning constant in units of the scale, > 0, infinity for least squares.
     ``tol``: stop when no fitted value moves by more than ``tol`` scales. ``max_iter``: most steps.
-    Raises ValueError for values out of range.
+    Raises TypeError for what is no number, ValueError for numbers out of range.
     """
 
     huber_t: float = HUBER_T
@@ -97,16 +101,29 @@ class PeriodFits:
 
 
 class _Problem(NamedTuple):
-    """A whitened period: A (n, k), y (n,), the Gram matrix A'A and its lower Cholesky factor.
+    """A whitened period in the coordinates it is solved in.
 
-    ``triangle`` is None, or the R (k, k) of A = QR when ``A`` holds the orthogonal coordinates Q.
+    ``A`` (n, k), ``y`` (n,), ``gram`` A'A and ``factor``, its lower Cholesky factor. ``design``
+    (n, k) is A, or the ill-conditioned A = QR that Q stands for; then ``triangle`` is R (k, k).
     """
 
     A: FloatArray
     y: FloatArray
     gram: FloatArray
     factor: FloatArray
+    design: FloatArray
     triangle: FloatArray | None
+
+    def coefficients(self, point: _Point) -> FloatArray:
+        """Coefficients of ``design``."""
+        if self.triangle is None:
+            return point.b
+        return np.asarray(solve_triangular(self.triangle, point.b, check_finite=False))
+
+    def row_sizes(self, point: _Point) -> FloatArray:
+        """Magnitude of what is subtracted in a row's residual, times EPS its rounding."""
+        fitted: FloatArray = np.abs(self.design) @ np.abs(self.coefficients(point))
+        return np.maximum(np.abs(self.y), fitted)
 
 
 class _Point(NamedTuple):
@@ -160,10 +177,7 @@ def fit_periods(
                 status[t], collinear[t] = Status.rank_deficient, problem
                 continue
             point, n_iter[t], status[t] = _fit(problem, options)
-            b = point.b
-            if problem.triangle is not None:
-                b = solve_triangular(problem.triangle, b, check_finite=False)
-            coefficients[t] = np.ldexp(b, to_b)
+            coefficients[t] = np.ldexp(problem.coefficients(point), to_b)
             scale[t] = np.ldexp(point.s, to_s)
     return PeriodFits(coefficients, scale, n_iter, status, collinear)
 
@@ -173,8 +187,8 @@ def _whiten(
 ) -> tuple[FloatArray, FloatArray, NDArray[np.int32], int]:
     """Scale rows by sqrt(w), then columns and returns by powers of two, which is exact.
 
-    Returns A (columns of norm in [0.5, 1)), v (largest |v| in [0.5, 1)), and the binary exponents
-    that lead from the coefficients and the scale of (A, v) back to those of (X, y, w).
+    Returns A (columns of norm in [0.5, 1), or zero), v (largest |v| in [0.5, 1), or zero), and the
+    binary exponents that lead from the coefficients and the scale of (A, v) to those of (X, y, w).
     """
     weight_exponent = 0
     y_exponent = _exponent(y)
@@ -213,7 +227,7 @@ def _prepare(A: FloatArray, y: FloatArray) -> _Problem | NDArray[np.bool_]:
         norm = np.abs(gram).sum(axis=0).max()
         rcond, _ = lapack.dpocon(factor, norm, uplo="L")
         if rcond >= MIN_GRAM_RCOND:
-            return _Problem(A, y, gram, factor, None)
+            return _Problem(A, y, gram, factor, A, None)
     Q, R = (
         np.asarray(part, dtype=np.float64) for part in qr(A, mode="economic", check_finite=False)
     )
@@ -223,7 +237,7 @@ def _prepare(A: FloatArray, y: FloatArray) -> _Problem | NDArray[np.bool_]:
         columns: NDArray[np.bool_] = (np.abs(directions[null]) > COLLINEAR_SHARE).any(axis=0)
         return columns
     identity = np.eye(A.shape[1])
-    return _Problem(Q, y, identity, identity, R)
+    return _Problem(Q, y, identity, identity, A, R)
 
 
 def _cholesky(matrix: FloatArray) -> FloatArray | None:
@@ -245,7 +259,7 @@ def _fit(problem: _Problem, options: SolverOptions) -> _Ending:
     b += _solve(problem.factor, A.T @ (y - A @ b))
     start = _fresh_point(problem, b)
     spread = float(np.sqrt(start.u @ start.u / n))
-    magnitude = max(float(np.abs(y).max()), float((np.abs(A) @ np.abs(b)).max()))
+    magnitude = float(problem.row_sizes(start).max())
     if n == k or spread <= 8 * EPS * magnitude:
         return _Ending(start, 0, Status.exact_fit)
     end = _iterate(problem, start, options, spread, max(1e-12 * spread, 8 * EPS * magnitude))
@@ -265,7 +279,7 @@ def _collapsed(problem: _Problem, point: _Point, spread: float) -> bool:
     Typical is the upper quartile: a wild return does not hide the scale of all others, and
     returns that are mostly zero still have a magnitude.
     """
-    sizes = np.maximum(np.abs(problem.y), np.abs(problem.A) @ np.abs(point.b))
+    sizes = problem.row_sizes(point)
     typical = float(np.quantile(sizes, 0.75)) or float(sizes.max())
     return point.s <= max(1e-12 * min(spread, typical), 8 * EPS * typical)
 
@@ -278,7 +292,7 @@ def _iterate(
     Newton begins when an IRLS step moved no residual by more than ``switch`` scales, or a tenth of
     that where the steps shrink slowly, as they do when another solution is near. It is given up,
     back to the IRLS point where it began and with a switch ten times smaller, when a step is
-    refused, the scale or a residual goes out of reach of that point, or after 8 steps.
+    refused, the scale or a residual goes out of reach of that point, or after NEWTON_STEPS.
     ``spread`` is the root mean square of the start; a scale below ``suspect`` may have collapsed.
     """
     t, tol = options.huber_t, options.tol

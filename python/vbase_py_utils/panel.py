@@ -48,7 +48,10 @@ class PanelSpec:
         period: str,
         asset: str,
     ) -> PanelSpec:
-        """Check the names against each other; a single exposure may be given as a string."""
+        """Check the names against each other; a single exposure may be given as a string.
+
+        Raises PanelError for names that are repeated or in two roles, TypeError for no strings.
+        """
         names = (exposures,) if isinstance(exposures, str) else tuple(exposures)
         for name in (*names, returns, period, asset, *([] if weights is None else [weights])):
             if not isinstance(name, str):
@@ -95,7 +98,10 @@ class PanelSpec:
         """Only the columns needed, under the names inside, values Float64 with NaN for null."""
         # By position: a name such as "*" or "^x.*$" would be read as a pattern.
         positions = {name: i for i, name in enumerate(schema.names())}
-        values = {RETURN: self.returns, **dict(zip(self.value_names, self.exposures, strict=True))}
+        values = {
+            RETURN: self.returns,
+            **dict(zip(self.inner_exposures, self.exposures, strict=True)),
+        }
         if self.weights is not None:
             values[WEIGHT] = self.weights
         return panel.select(
@@ -113,7 +119,7 @@ class PanelSpec:
         return list(dict.fromkeys((*self._keys.values(), *self._values.values(), *self.exposures)))
 
     @property
-    def value_names(self) -> list[str]:
+    def inner_exposures(self) -> list[str]:
         """The exposures' names inside the query."""
         return [f"x{i}" for i in range(len(self.exposures))]
 

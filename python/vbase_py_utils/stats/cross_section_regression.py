@@ -22,13 +22,12 @@ except ImportError as error:
 
 from vbase_py_utils.errors import FitError, PanelError
 from vbase_py_utils.estimation import REASON, STATUS, fit_frame
-from vbase_py_utils.irls import SolverOptions, Status
+from vbase_py_utils.irls import ANSWERED, SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec
 from vbase_py_utils.robust import HUBER_T, FloatArray
 
 Positions = NDArray[np.intp]
 
-ANSWERED = (Status.converged.name, Status.exact_fit.name)
 # What pandas calls object columns that hold numbers.
 NUMBER_KINDS = {"floating", "integer", "mixed-integer-float", "decimal", "boolean", "empty"}
 # Most periods a warning spells out for one reason.
@@ -214,13 +213,13 @@ class _Rows(NamedTuple):
 def _fit(rows: _Rows, factors: pd.Index[Any], huber_t: float) -> tuple[pl.DataFrame, FloatArray]:
     """Fit the panel: one row per period position that occurs, and the estimates (T, k) of it."""
     names = _exposure_names(factors)
-    # Keys that no factor can be named like.
+    # Keys that no factor is likely to be named like.
     period, asset, returns, weights = (f"\0{role}" for role in ("t", "i", "y", "w"))
     columns = {period: rows.t, asset: rows.i, returns: rows.y, weights: rows.w}
     columns |= {name: rows.X[:, j] for j, name in enumerate(names)}
     spec = PanelSpec.from_names(names, returns=returns, weights=weights, period=period, asset=asset)
     fits = fit_frame(pl.DataFrame(columns), spec, SolverOptions(huber_t=huber_t))
-    return fits, fits.select(spec.value_names).to_numpy()
+    return fits, fits.select(spec.inner_exposures).to_numpy()
 
 
 def _exposure_names(factors: pd.Index[Any]) -> list[str]:
@@ -301,12 +300,12 @@ def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatAr
             "expected the same labels"
         )
     for whose, labels in ((name, series.index), ("factor_loadings", index)):
-        _require_unique(labels, f"the index of {whose}, which differs from that of the others,")
+        _require_unique(labels, f"the index of {whose}, which differs from the others")
     order = series.index.get_indexer(index)
     if (order < 0).any():
         strangers = index[order < 0]
         raise ValueError(
-            f"{len(strangers)} labels of factor_loadings are not in {name}, "
+            f"{name} lacks {len(strangers)} of the labels of factor_loadings, "
             f"for example {strangers[0]!r}; expected the same labels"
         )
     return values[order]
@@ -344,7 +343,7 @@ def _require_unique(labels: pd.Index[Any], name: str) -> None:
     if not labels.is_unique:
         repeated = labels[labels.duplicated(keep=False)]
         raise PanelError(
-            f"{name} repeats labels in {len(repeated)} places, for example {repeated[0]!r}; "
+            f"labels repeat in {len(repeated)} places of {name}, for example {repeated[0]!r}; "
             "expected each label once"
         )
 
@@ -384,7 +383,7 @@ def _spelled_out(reasons: dict[int, str], periods: pd.Index[Any]) -> str:
 
 
 def _label_hint(periods: pd.Index[Any], index: pd.Index[Any]) -> str:
-    if len(periods) == 0 or len(index) == 0:
+    if len(index) == 0:
         return ""
     return (
         f". No period matches: returns_df has labels like {periods[0]!r}, "
