@@ -54,5 +54,26 @@ def huber(X, y, w=None, t=1.345, tol=1e-12, max_iter=20_000) -> Fit:
     return Fit(coefficients(b), s, weights, "max_iter")
 
 
+def std_errors(X, y, w, fit: Fit, t=1.345, cov_type="sandwich"):
+    """Standard errors at the fit, row by row: sandwich with n / (n - k), or Huber's H1."""
+    n, k = X.shape
+    bread, meat = np.zeros((k, k)), np.zeros((k, k))
+    psi, inlying = np.zeros(n), np.zeros(n)
+    for i in range(n):
+        x = X[i] * np.sqrt(w[i])
+        u = (y[i] - X[i] @ fit.b) * np.sqrt(w[i])
+        inlying[i] = abs(u) <= t * fit.s
+        psi[i] = u if inlying[i] else np.sign(u) * t * fit.s
+        bread += inlying[i] * np.outer(x, x)
+        meat += psi[i] ** 2 * np.outer(x, x)
+    if cov_type == "H1":
+        correction = 1 + k / n * np.var(inlying) / np.mean(inlying) ** 2
+        spread = (psi**2).sum() / (n - k) / np.mean(inlying) ** 2
+        covariance = correction**2 * spread * np.linalg.inv((X * w[:, None]).T @ X)
+    else:
+        covariance = n / (n - k) * np.linalg.pinv(bread) @ meat @ np.linalg.pinv(bread)
+    return np.sqrt(np.diag(covariance))
+
+
 def _least_squares(X, y):
     return np.linalg.lstsq(X, y, rcond=None)[0]

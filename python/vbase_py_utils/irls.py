@@ -1,10 +1,9 @@
 """The Huber estimator over a block of periods: arrays in, one frozen record of arrays out.
 
-A period with returns y, exposures X and regression weights w is whitened (rows times sqrt(w)) and
-brought to a common magnitude by powers of two. The estimate is the limit of iteratively reweighted
-least squares (IRLS) from the weighted least-squares start, where the scale s is the median of |u|
-about zero over its normal value, taken anew at every step. IRLS finds the branch, then a joint
-Newton iteration in (b, s) finishes; whenever Newton strays it goes back to the saved IRLS point.
+The estimate of a period is the limit of iteratively reweighted least squares (IRLS) from the
+weighted least-squares start, where the scale s is the median of |u| about zero over its normal
+value, taken anew at every step. IRLS finds the branch, then a joint Newton iteration in (b, s)
+finishes; whenever Newton strays it goes back to the saved IRLS point.
 
 In this module A and y are the whitened, scaled design and returns, u = y - A b. Residuals are
 updated by what a step changes, so that rounding does not blur the end of the iteration.
@@ -19,19 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack, lstsq, qr, solve_triangular, svd
+from scipy.linalg import lapack, lstsq
 
+from vbase_py_utils.design import EPS, Problem, cholesky, prepare, whiten
 from vbase_py_utils.robust import HUBER_T, MAD_PER_SIGMA, FloatArray, mad_about_zero, middle_ranks
 
-EPS = float(np.finfo(np.float64).eps)
-
-# Below this reciprocal condition of A'A the normal equations are given up for a QR decomposition:
-# up to a condition number of 1e3 they leave an error far below the tolerance.
-MIN_GRAM_RCOND = 1e-6
 # Smallest pivot, relative to that of A'A, at which a downdated matrix is still trusted.
 MIN_IRLS_PIVOT, MIN_NEWTON_PIVOT = 1e-4, 1e-5
-# A component of a null vector (unit length) above this names a collinear column.
-COLLINEAR_SHARE = 1e-6
 # The Newton phase, see _iterate. A constant switch of 0.1 led to another solution than IRLS in 11
 # of 48,000 hard random problems, 0.03 in 1 to 4; this rule in 1, at 7 steps in the median.
 NEWTON_SWITCH, NEWTON_STEPS = 0.1, 8
@@ -100,32 +93,6 @@ class PeriodFits:
     collinear: NDArray[np.bool_]
 
 
-class _Problem(NamedTuple):
-    """A whitened period in the coordinates it is solved in.
-
-    ``A`` (n, k), ``y`` (n,), ``gram`` A'A and ``factor``, its lower Cholesky factor. ``design``
-    (n, k) is A, or the ill-conditioned A = QR that Q stands for; then ``triangle`` is R (k, k).
-    """
-
-    A: FloatArray
-    y: FloatArray
-    gram: FloatArray
-    factor: FloatArray
-    design: FloatArray
-    triangle: FloatArray | None
-
-    def coefficients(self, point: _Point) -> FloatArray:
-        """Coefficients of ``design``."""
-        if self.triangle is None:
-            return point.b
-        return np.asarray(solve_triangular(self.triangle, point.b, check_finite=False))
-
-    def row_sizes(self, point: _Point) -> FloatArray:
-        """Magnitude of what is subtracted in a row's residual, times EPS its rounding."""
-        fitted: FloatArray = np.abs(self.design) @ np.abs(self.coefficients(point))
-        return np.maximum(np.abs(self.y), fitted)
-
-
 class _Point(NamedTuple):
     """An iterate: coefficients b (k,), residuals u (n,), scale s.
 
@@ -171,79 +138,15 @@ def fit_periods(
             rows = slice(starts[t], starts[t + 1])
             if starts[t + 1] - starts[t] < n_factors:
                 continue
-            A, v, to_b, to_s = _whiten(X[rows], y[rows], None if root_w is None else root_w[rows])
-            problem = _prepare(A, v)
-            if not isinstance(problem, _Problem):
+            A, v, to_b, to_s = whiten(X[rows], y[rows], None if root_w is None else root_w[rows])
+            problem = prepare(A, v)
+            if not isinstance(problem, Problem):
                 status[t], collinear[t] = Status.rank_deficient, problem
                 continue
             point, n_iter[t], status[t] = _fit(problem, options)
-            coefficients[t] = np.ldexp(problem.coefficients(point), to_b)
+            coefficients[t] = np.ldexp(problem.coefficients(point.b), to_b)
             scale[t] = np.ldexp(point.s, to_s)
     return PeriodFits(coefficients, scale, n_iter, status, collinear)
-
-
-def _whiten(
-    X: FloatArray, y: FloatArray, root_w: FloatArray | None
-) -> tuple[FloatArray, FloatArray, NDArray[np.int32], int]:
-    """Scale rows by sqrt(w), then columns and returns by powers of two, which is exact.
-
-    Returns A (columns of norm in [0.5, 1), or zero), v (largest |v| in [0.5, 1), or zero), and the
-    binary exponents that lead from the coefficients and the scale of (A, v) to those of (X, y, w).
-    """
-    weight_exponent = 0
-    y_exponent = _exponent(y)
-    v = np.ldexp(y, -y_exponent)
-    A = X
-    if root_w is not None:
-        weight_exponent = _exponent(root_w)
-        relative = np.ldexp(root_w, -weight_exponent)
-        v = v * relative
-        A = X * relative[:, None]
-    squares = np.einsum("ij,ij->j", A, A)
-    if np.all((squares > 1e-280) & (squares < 1e280)):
-        exponents = np.frexp(np.sqrt(squares))[1]
-        A = A * np.ldexp(1.0, -exponents)
-    else:
-        exponents = np.frexp(np.abs(A).max(axis=0))[1]
-        A = np.ldexp(A, -exponents)
-        more = np.frexp(np.sqrt(np.einsum("ij,ij->j", A, A)))[1]
-        A, exponents = np.ldexp(A, -more), exponents + more
-    v_exponent = _exponent(v)
-    v = np.ldexp(v, -v_exponent)
-    to_b = (y_exponent + v_exponent - exponents).astype(np.int32)
-    return A, v, to_b, y_exponent + v_exponent + weight_exponent
-
-
-def _exponent(values: FloatArray) -> int:
-    """Binary exponent e of the largest |value| m, so that m / 2^e is in [0.5, 1)."""
-    return int(np.frexp(np.abs(values).max())[1])
-
-
-def _prepare(A: FloatArray, y: FloatArray) -> _Problem | NDArray[np.bool_]:
-    """Choose coordinates in which A (n, k) can be solved, or say which columns are dependent."""
-    gram = A.T @ A
-    factor = _cholesky(gram)
-    if factor is not None:
-        norm = np.abs(gram).sum(axis=0).max()
-        rcond, _ = lapack.dpocon(factor, norm, uplo="L")
-        if rcond >= MIN_GRAM_RCOND:
-            return _Problem(A, y, gram, factor, A, None)
-    Q, R = (
-        np.asarray(part, dtype=np.float64) for part in qr(A, mode="economic", check_finite=False)
-    )
-    _, lengths, directions = svd(R, check_finite=False)
-    null = lengths <= max(A.shape) * EPS * lengths[0]
-    if null.any():
-        columns: NDArray[np.bool_] = (np.abs(directions[null]) > COLLINEAR_SHARE).any(axis=0)
-        return columns
-    identity = np.eye(A.shape[1])
-    return _Problem(Q, y, identity, identity, A, R)
-
-
-def _cholesky(matrix: FloatArray) -> FloatArray | None:
-    """Lower Cholesky factor (k, k), upper triangle undefined; None if not positive definite."""
-    factor, info = lapack.dpotrf(matrix, lower=1, clean=0)
-    return None if info else factor
 
 
 def _solve(factor: FloatArray, right: FloatArray) -> FloatArray:
@@ -251,7 +154,7 @@ def _solve(factor: FloatArray, right: FloatArray) -> FloatArray:
     return np.asarray(solution)
 
 
-def _fit(problem: _Problem, options: SolverOptions) -> _Ending:
+def _fit(problem: Problem, options: SolverOptions) -> _Ending:
     """Start from least squares, then iterate."""
     A, y = problem.A, problem.y
     n, k = A.shape
@@ -259,7 +162,7 @@ def _fit(problem: _Problem, options: SolverOptions) -> _Ending:
     b += _solve(problem.factor, A.T @ (y - A @ b))
     start = _fresh_point(problem, b)
     spread = float(np.sqrt(start.u @ start.u / n))
-    magnitude = float(problem.row_sizes(start).max())
+    magnitude = float(problem.row_sizes(start.b).max())
     if n == k or spread <= 8 * EPS * magnitude:
         return _Ending(start, 0, Status.exact_fit)
     end = _iterate(problem, start, options, spread, max(1e-12 * spread, 8 * EPS * magnitude))
@@ -267,25 +170,25 @@ def _fit(problem: _Problem, options: SolverOptions) -> _Ending:
     return end._replace(point=end.point._replace(s=mad_about_zero(end.point.u)))
 
 
-def _fresh_point(problem: _Problem, b: FloatArray) -> _Point:
+def _fresh_point(problem: Problem, b: FloatArray) -> _Point:
     u = problem.y - problem.A @ b
     s = mad_about_zero(u)
     return _Point(b, u, s, s)
 
 
-def _collapsed(problem: _Problem, point: _Point, spread: float) -> bool:
+def _collapsed(problem: Problem, point: _Point, spread: float) -> bool:
     """Whether the scale is no more than rounding of the typical row, or 1e-12 of the spread.
 
     Typical is the upper quartile: a wild return does not hide the scale of all others, and
     returns that are mostly zero still have a magnitude.
     """
-    sizes = problem.row_sizes(point)
+    sizes = problem.row_sizes(point.b)
     typical = float(np.quantile(sizes, 0.75)) or float(sizes.max())
     return point.s <= max(1e-12 * min(spread, typical), 8 * EPS * typical)
 
 
 def _iterate(
-    problem: _Problem, start: _Point, options: SolverOptions, spread: float, suspect: float
+    problem: Problem, start: _Point, options: SolverOptions, spread: float, suspect: float
 ) -> _Ending:
     """IRLS, then guarded joint Newton, until no residual moves by more than tol * s.
 
@@ -351,7 +254,7 @@ def _near(candidate: _Point, saved: _Point, reach: float) -> bool:
     return low * saved.s <= candidate.s <= high * saved.s and _distance(candidate, saved) <= reach
 
 
-def _irls_step(problem: _Problem, point: _Point, t: float) -> _Point:
+def _irls_step(problem: Problem, point: _Point, t: float) -> _Point:
     """One reweighted least-squares step in delta form: db = (A'WA)^-1 A' psi_s(u)."""
     A, u = problem.A, point.u
     cut = t if np.isinf(t) else t * point.s
@@ -378,7 +281,7 @@ def _irls_step(problem: _Problem, point: _Point, t: float) -> _Point:
     return _Point(b, u, s, point.fresh)
 
 
-def _newton_step(problem: _Problem, point: _Point, t: float) -> _Point | None:
+def _newton_step(problem: Problem, point: _Point, t: float) -> _Point | None:
     """One Newton step for A' psi_s(u) = 0 and median|u| = MAD_PER_SIGMA * s together.
 
     With o the outlying rows, H = A'A - Ao'Ao, p = H^-1 A' psi_s(u) and q = H^-1 t sum_o sign(u) x,
@@ -411,10 +314,10 @@ def _newton_step(problem: _Problem, point: _Point, t: float) -> _Point | None:
 
 
 def _downdated(
-    problem: _Problem, rows: FloatArray, weighted: FloatArray, min_pivot: float
+    problem: Problem, rows: FloatArray, weighted: FloatArray, min_pivot: float
 ) -> FloatArray | None:
     """Cholesky factor of A'A - rows' weighted; None where cancellation leaves too little of it."""
-    factor = _cholesky(problem.gram - rows.T @ weighted)
+    factor = cholesky(problem.gram - rows.T @ weighted)
     if factor is None or np.any(np.diag(factor) < min_pivot * np.diag(problem.factor)):
         return None
     return factor
