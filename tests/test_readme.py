@@ -12,19 +12,20 @@ from vbase_py_utils import __all__ as public_names
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+NAMES = ["lazy", "pandas", "notebook", "result"]
 
 
-def test_there_is_an_example_for_each_way_in():
-    assert len(EXAMPLES) == 3
+def test_there_is_an_example_for_each_way_in_and_for_the_result():
+    assert len(EXAMPLES) == len(NAMES)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["lazy", "pandas", "notebook"])
-def test_example_runs_and_prints_what_it_says(example, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
+def test_example_runs_and_prints_what_it_says(example, tmp_path, monkeypatch, capsys, french_panel):
     import matplotlib as mpl
 
     mpl.use("agg")
     monkeypatch.chdir(tmp_path)
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example, "README.md", "exec"), {"panel": french_panel})
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     promised = [line[2:] for line in example.splitlines() if line.startswith("# ")]
     assert promised

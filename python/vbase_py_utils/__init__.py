@@ -1,6 +1,16 @@
 """Robust cross-sectional factor returns over long Polars panels."""
 
 from vbase_py_utils.errors import FitError, PanelError, VbaseError
-from vbase_py_utils.estimation import factor_returns
+from vbase_py_utils.estimation import factor_returns, fit_cross_sections
+from vbase_py_utils.fama_macbeth import fama_macbeth
+from vbase_py_utils.results import CrossSectionFits
 
-__all__ = ["FitError", "PanelError", "VbaseError", "factor_returns"]
+__all__ = [
+    "CrossSectionFits",
+    "FitError",
+    "PanelError",
+    "VbaseError",
+    "factor_returns",
+    "fama_macbeth",
+    "fit_cross_sections",
+]

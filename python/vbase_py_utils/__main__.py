@@ -13,10 +13,11 @@ import polars as pl
 
 from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.errors import VbaseError
-from vbase_py_utils.estimation import REASON, STATUS, fit_frame, wide_factor_returns
+from vbase_py_utils.estimation import fit_frame
 from vbase_py_utils.files import check_kind, read_panel, write_answer
 from vbase_py_utils.irls import SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec, label
+from vbase_py_utils.results import REASON, STATUS, wide_factor_returns
 
 
 class UsageError(Exception):

@@ -69,6 +69,13 @@ class PanelError(VbaseError, ValueError):
         )
 
     @classmethod
+    def taken_name(cls, role: str, column: str) -> Self:
+        """Build the error for a key column named like a column of the answer."""
+        return cls(
+            f"{role} column {column!r} is named like a column of the answer: rename it first"
+        )
+
+    @classmethod
     def missing_keys(
         cls, role: str, column: str, count: int, example: str, *, at_least: bool = False
     ) -> Self:
@@ -86,6 +93,14 @@ class PanelError(VbaseError, ValueError):
         return cls(
             f"columns ({period!r}, {asset!r}) repeat a key in {_rows(count, at_least=at_least)}, "
             f"for example {example}; expected one row per period and asset"
+        )
+
+    @classmethod
+    def repeated_periods(cls, period: str, count: int, example: str) -> Self:
+        """Build the error for a wide frame with several rows for a period."""
+        return cls(
+            f"period column {period!r} repeats a period in {_rows(count, at_least=False)}, "
+            f"for example {example}; expected one row per period"
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""From a long panel to one fit per period, block by block, and the public function on it.
+"""From a long panel to one fit per period, block by block, and the public functions on it.
 
 ``fit_block`` is the only bridge between frames and arrays. A block is a frame that holds whole
 periods, made by hashing the period; map_groups calls it block by block inside one lazy query.
@@ -8,33 +8,55 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Literal, TypedDict, TypeVar, Unpack, get_args, overload
+from typing import Any, Literal, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from vbase_py_utils.errors import FitError, PanelError
+from vbase_py_utils.inference import CovType, Inference, assess_periods, fitted_values
 from vbase_py_utils.irls import ANSWERED, PeriodFits, SolverOptions, Status, fit_periods
-from vbase_py_utils.panel import PERIOD, RETURN, WEIGHT, ArrowStream, PanelSpec, as_frame, label
-from vbase_py_utils.robust import HUBER_T
+from vbase_py_utils.panel import (
+    ASSET,
+    PERIOD,
+    RETURN,
+    WEIGHT,
+    ArrowStream,
+    PanelSpec,
+    as_frame,
+    label,
+)
+from vbase_py_utils.results import (
+    CONDITION_NUMBER,
+    FITTED,
+    N_ASSETS,
+    N_DOWNWEIGHTED,
+    N_EXCLUDED,
+    N_ITER,
+    R_SQUARED,
+    REASON,
+    ROBUST_R_SQUARED,
+    ROBUSTNESS_WEIGHT,
+    SCALE,
+    SPECIFIC_RETURN,
+    SPECIFIC_RETURNS,
+    STATUS,
+    STATUS_TYPE,
+    CrossSectionFits,
+    check_key_names,
+    inner_std_errors,
+    wide_factor_returns,
+)
+from vbase_py_utils.robust import HUBER_T, FloatArray
 from vbase_py_utils.threads import one_blas_thread
 
-CovType = Literal["sandwich", "H1"]
 OnFailure = Literal["null", "raise"]
 
-STATUS_TYPE = pl.Enum([status.name for status in Status])
 STATUS_NAMES = pl.Series([status.name for status in Status], dtype=STATUS_TYPE)
 # A block costs about half a millisecond on top of its fits and holds a copy of its rows.
 BLOCK_ROWS = 2**18
 LAZY_BLOCKS = 16
-
-# Columns of a frame of period fits, beside the period and one column per exposure.
-N_ASSETS, N_EXCLUDED, SCALE, N_ITER = "n_assets", "n_excluded", "scale", "n_iter"
-STATUS, REASON = "status", "reason"
-
-
-Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 class FitArguments(TypedDict, total=False):
@@ -92,8 +114,8 @@ def factor_returns(
     huber_t
         Tuning constant in units of the residual scale; infinity gives weighted least squares.
     cov_type
-        Kind of standard errors. Factor returns do not depend on it: it is taken so that one set of
-        arguments serves every estimating function.
+        Kind of standard errors in ``fit_cross_sections``. Factor returns do not depend on it: it is
+        taken so that one set of arguments serves both.
     on_failure
         "null": a period without an answer is a row of nulls, and one that ran out of steps keeps
         its last numbers. "raise": FitError names either.
@@ -150,10 +172,85 @@ def factor_returns(
     return wide_factor_returns(fit_frame(frame, spec, options, on_failure=on_failure), spec)
 
 
-def wide_factor_returns(fits: Frame, spec: PanelSpec) -> Frame:
-    """Pick period and estimates out of a frame of period fits, under the names the user gave."""
-    names = {PERIOD: spec.period, **dict(zip(spec.inner_exposures, spec.exposures, strict=True))}
-    return fits.select(pl.col(inside).alias(name) for inside, name in names.items())
+@overload
+def fit_cross_sections(
+    panel: pl.DataFrame | ArrowStream,
+    exposures: str | Iterable[str],
+    **arguments: Unpack[FitArguments],
+) -> CrossSectionFits[pl.DataFrame]: ...
+@overload
+def fit_cross_sections(
+    panel: pl.LazyFrame, exposures: str | Iterable[str], **arguments: Unpack[FitArguments]
+) -> CrossSectionFits[pl.LazyFrame]: ...
+def fit_cross_sections(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
+    exposures: str | Iterable[str],
+    *,
+    returns: str = "return",
+    weights: str | None = None,
+    period: str = "period",
+    asset: str = "asset",
+    huber_t: float = HUBER_T,
+    cov_type: CovType = "sandwich",
+    on_failure: OnFailure = "null",
+    tol: float = SolverOptions.tol,
+    max_iter: int = SolverOptions.max_iter,
+) -> CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame]:
+    """Estimate the factor returns of every period, with all that tells how far to trust them.
+
+    The estimate, the arguments and the errors are those of ``factor_returns``, which is faster
+    where factor returns are all that is needed. Only what differs is described here.
+
+    Parameters
+    ----------
+    panel, exposures, returns, weights, huber_t, on_failure, tol, max_iter
+        As in ``factor_returns``.
+    period, asset
+        Key columns; they may not have the name of another column of the frames below.
+    cov_type
+        "sandwich": standard errors that hold whatever the weights are. "H1": those statsmodels
+        gives by default, right where weights are proportional to 1 / variance.
+
+    Returns
+    -------
+    CrossSectionFits
+        Frames ``factor_returns`` (a row per period), ``coefficients`` (per period and factor, with
+        standard errors and t-values), ``specific_returns`` (per row of the panel), ``diagnostics``
+        (per period) and ``failures`` (per period that did not converge, with the reason): lazy when
+        the panel is, then ``collect()`` runs the fit once for all of them.
+
+    Raises
+    ------
+    PanelError, FitError, ValueError, TypeError
+        As ``factor_returns``.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import fit_cross_sections
+    >>> panel = pl.DataFrame({
+    ...     "period": ["2023-01"] * 5,
+    ...     "asset": ["A", "B", "C", "D", "E"],
+    ...     "return": [0.010, 0.021, 0.500, 0.041, 0.049],
+    ...     "beta": [0.5, 1.0, 1.5, 2.0, 2.5],
+    ... })
+    >>> fits = fit_cross_sections(panel, "beta")
+    >>> fits.specific_returns.filter(pl.col("robustness_weight") < 0.01)["asset"].to_list()
+    ['C']
+    >>> fits.diagnostics.select("n_assets", "n_excluded", "status").row(0)
+    (5, 0, 'converged')
+    """
+    spec = PanelSpec.from_names(
+        exposures, returns=returns, weights=weights, period=period, asset=asset
+    )
+    check_key_names(spec)
+    options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
+    frame = as_frame(panel)
+    if isinstance(frame, pl.LazyFrame):
+        query = fit_query(frame, spec, options, on_failure=on_failure, cov_type=cov_type)
+        return CrossSectionFits(query, spec)
+    fits = fit_frame(frame, spec, options, on_failure=on_failure, cov_type=cov_type)
+    return CrossSectionFits(fits, spec)
 
 
 def fit_frame(
@@ -162,10 +259,13 @@ def fit_frame(
     options: SolverOptions,
     *,
     on_failure: OnFailure = "null",
+    cov_type: CovType | None = None,
 ) -> pl.DataFrame:
     """Run the query of ``fit_query`` on a panel in memory."""
     n_blocks = 1 + panel.height // BLOCK_ROWS
-    query = fit_query(panel.lazy(), spec, options, on_failure=on_failure, n_blocks=n_blocks)
+    query = fit_query(
+        panel.lazy(), spec, options, on_failure=on_failure, cov_type=cov_type, n_blocks=n_blocks
+    )
     try:
         return query.collect()
     except PanelError:
@@ -180,20 +280,25 @@ def fit_query(
     options: SolverOptions,
     *,
     on_failure: OnFailure = "null",
+    cov_type: CovType | None = None,
     n_blocks: int = LAZY_BLOCKS,
 ) -> pl.LazyFrame:
     """Plan the fits: one row per period, sorted, with the columns of ``_fit_schema``.
 
-    ``n_blocks``: into how many blocks the periods are hashed; the numbers do not depend on it.
+    ``cov_type`` None: estimates only, for a fraction of the time. ``n_blocks``: into how many
+    blocks the periods are hashed; the numbers do not depend on it.
     """
     _check_choice("on_failure", on_failure, get_args(OnFailure))
+    if cov_type is not None:
+        _check_choice("cov_type", cov_type, get_args(CovType))
     schema = panel.collect_schema()
     spec.check_schema(schema)
-    out = _fit_schema(schema[spec.period], spec)
+    out = _fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
+    fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type)
     fits = (
         spec.select(panel, schema)
         .group_by(pl.col(PERIOD).hash() % n_blocks, maintain_order=True)
-        .map_groups(partial(fit_block, spec=spec, options=options), schema=out)
+        .map_groups(fit, schema=out)
         .sort(PERIOD)
     )
     if on_failure == "null":
@@ -208,17 +313,20 @@ def fit_query(
     )
 
 
-def fit_block(rows: pl.DataFrame, spec: PanelSpec, options: SolverOptions) -> pl.DataFrame:
+def fit_block(
+    rows: pl.DataFrame, spec: PanelSpec, options: SolverOptions, cov_type: CovType | None = None
+) -> pl.DataFrame:
     """Fit the periods of a block: ``rows`` as ``PanelSpec.select`` gives them, whole periods.
 
-    Returns a row per period, sorted, with the columns of ``_fit_schema``. Raises PanelError for
-    null keys, repeated (period, asset) and negative weights.
+    Returns a row per period, sorted, with the columns of ``_fit_schema``; the full ones when
+    ``cov_type`` says which standard errors they hold. Raises PanelError for null keys, repeated
+    (period, asset) and negative weights.
     """
     spec.check_values(rows, partial=True)
     rows = rows.sort(PERIOD, maintain_order=True)
     first = rows[PERIOD].rle_id().diff().fill_null(1).to_numpy() > 0
     starts = np.append(np.flatnonzero(first), rows.height)
-    X = rows.select(spec.inner_exposures).to_numpy(order="c")
+    every_X = X = rows.select(spec.inner_exposures).to_numpy(order="c")
     y = rows[RETURN].to_numpy()
     w = None if spec.weights is None else rows[WEIGHT].to_numpy()
     usable = np.isfinite(X).all(axis=1) & np.isfinite(y)
@@ -231,33 +339,80 @@ def fit_block(rows: pl.DataFrame, spec: PanelSpec, options: SolverOptions) -> pl
         X, y, w = X[usable], y[usable], None if w is None else w[usable]
     with one_blas_thread():
         fits = fit_periods(X, y, w, kept, options)
-    columns = {
-        PERIOD: rows[PERIOD].gather(starts[:-1]),
-        N_ASSETS: n_assets,
-        N_EXCLUDED: np.diff(starts) - n_assets,
-        SCALE: fits.scale,
-        N_ITER: fits.n_iter,
-        STATUS: STATUS_NAMES.gather(fits.status),
-        REASON: _reasons(fits, n_assets, spec),
-        **dict(zip(spec.inner_exposures, fits.coefficients.T, strict=True)),
-    }
-    return pl.DataFrame(columns, schema=_fit_schema(rows.schema[PERIOD], spec), nan_to_null=True)
-
-
-def _fit_schema(period: pl.DataType, spec: PanelSpec) -> pl.Schema:
-    """Columns of a frame of period fits; ``reason`` is null where the status is converged."""
-    return pl.Schema(
-        {
-            PERIOD: period,
-            N_ASSETS: pl.UInt32(),
-            N_EXCLUDED: pl.UInt32(),
-            SCALE: pl.Float64(),
-            N_ITER: pl.UInt32(),
-            STATUS: STATUS_TYPE,
-            REASON: pl.String(),
-            **dict.fromkeys(spec.inner_exposures, pl.Float64()),
+        columns = {
+            PERIOD: rows[PERIOD].gather(starts[:-1]),
+            N_ASSETS: n_assets,
+            N_EXCLUDED: np.diff(starts) - n_assets,
+            SCALE: fits.scale,
+            N_ITER: fits.n_iter,
+            STATUS: STATUS_NAMES.gather(fits.status),
+            REASON: _reasons(fits, n_assets, spec),
+            **dict(zip(spec.inner_exposures, fits.coefficients.T, strict=True)),
         }
+        if cov_type is not None:
+            trust = assess_periods(X, y, w, kept, fits, huber_t=options.huber_t, cov_type=cov_type)
+            fitted = fitted_values(every_X, fits.coefficients, starts)
+            columns |= _full_columns(rows, usable, starts, fitted, trust, spec)
+    schema = _fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
+    return pl.DataFrame(columns, schema=schema, nan_to_null=True)
+
+
+def _full_columns(
+    rows: pl.DataFrame,
+    usable: NDArray[np.bool_],
+    starts: NDArray[np.intp],
+    fitted: FloatArray,
+    trust: Inference,
+    spec: PanelSpec,
+) -> dict[str, Any]:
+    """Build the columns that only a full fit has; ``fitted`` is for all ``rows``."""
+    weights = np.full(rows.height, np.nan)
+    weights[usable] = trust.robustness_weights
+    returns = rows[RETURN].to_numpy()
+    specific = np.where(np.isfinite(returns), returns, np.nan) - fitted
+    per_row = {FITTED: fitted, SPECIFIC_RETURN: specific, ROBUSTNESS_WEIGHT: weights}
+    number = pl.Series("number", np.repeat(np.arange(len(starts) - 1), np.diff(starts)))
+    lists = (
+        pl.DataFrame([number.set_sorted(), rows[ASSET]])
+        .with_columns(pl.Series(name, values, nan_to_null=True) for name, values in per_row.items())
+        .group_by("number", maintain_order=True)
+        .agg(ASSET, *per_row)
     )
+    return {
+        N_DOWNWEIGHTED: pl.Series(trust.n_downweighted).fill_nan(None).cast(pl.UInt32),
+        R_SQUARED: trust.r_squared,
+        ROBUST_R_SQUARED: trust.robust_r_squared,
+        CONDITION_NUMBER: trust.condition_numbers,
+        **dict(zip(inner_std_errors(spec), trust.std_errors.T, strict=True)),
+        **lists.drop("number").to_dict(),
+    }
+
+
+def _fit_schema(
+    period: pl.DataType, asset: pl.DataType, spec: PanelSpec, *, full: bool
+) -> pl.Schema:
+    """Columns of a frame of period fits; ``reason`` is null where the status is converged."""
+    columns = {
+        PERIOD: period,
+        N_ASSETS: pl.UInt32(),
+        N_EXCLUDED: pl.UInt32(),
+        SCALE: pl.Float64(),
+        N_ITER: pl.UInt32(),
+        STATUS: STATUS_TYPE,
+        REASON: pl.String(),
+        **dict.fromkeys(spec.inner_exposures, pl.Float64()),
+    }
+    if full:
+        columns |= {
+            N_DOWNWEIGHTED: pl.UInt32(),
+            R_SQUARED: pl.Float64(),
+            ROBUST_R_SQUARED: pl.Float64(),
+            CONDITION_NUMBER: pl.Float64(),
+            **dict.fromkeys(inner_std_errors(spec), pl.Float64()),
+            ASSET: pl.List(asset),
+            **dict.fromkeys(SPECIFIC_RETURNS, pl.List(pl.Float64())),
+        }
+    return pl.Schema(columns)
 
 
 def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> list[str | None]:

@@ -140,7 +140,7 @@ class PanelSpec:
         """
         keys = self._keys
         for role, other in ((PERIOD, ASSET), (ASSET, PERIOD)):
-            bad = rows.filter(_is_missing(role, rows.schema[role]))
+            bad = rows.filter(missing_keys(rows[role]))
             if not bad.is_empty():
                 example = f"{keys[other]} is {label(bad[other])}"
                 raise PanelError.missing_keys(
@@ -184,9 +184,10 @@ def _has_repeats(rows: pl.DataFrame) -> bool:
     return bool(distinct[ASSET].any())
 
 
-def _is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
-    missing = pl.col(name).is_null()
-    return missing | pl.col(name).is_nan() if dtype.is_float() else missing
+def missing_keys(keys: pl.Series) -> pl.Series:
+    """Whether each key is null or NaN."""
+    missing = keys.is_null()
+    return missing | keys.is_nan().fill_null(value=False) if keys.dtype.is_float() else missing
 
 
 def as_frame(panel: pl.DataFrame | pl.LazyFrame | ArrowStream) -> pl.DataFrame | pl.LazyFrame:

@@ -21,9 +21,10 @@ except ImportError as error:
     ) from error
 
 from vbase_py_utils.errors import FitError, PanelError
-from vbase_py_utils.estimation import REASON, STATUS, fit_frame
+from vbase_py_utils.estimation import fit_frame
 from vbase_py_utils.irls import ANSWERED, SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec
+from vbase_py_utils.results import REASON, STATUS
 from vbase_py_utils.robust import HUBER_T, FloatArray
 
 Positions = NDArray[np.intp]

@@ -1,0 +1,141 @@
+"""Fama-MacBeth: what a factor paid on average over the periods, and how sure that is."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from scipy.special import stdtr
+
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.inference import newey_west_variance
+from vbase_py_utils.panel import ArrowStream, as_frame, label, missing_keys
+from vbase_py_utils.results import FACTOR, STD_ERROR, T_STAT, CrossSectionFits
+from vbase_py_utils.robust import FloatArray
+
+PREMIUM, P_VALUE, N_PERIODS = "premium", "p_value", "n_periods"
+SCHEMA = pl.Schema(
+    {
+        FACTOR: pl.String(),
+        PREMIUM: pl.Float64(),
+        STD_ERROR: pl.Float64(),
+        T_STAT: pl.Float64(),
+        P_VALUE: pl.Float64(),
+        N_PERIODS: pl.UInt32(),
+    }
+)
+
+
+def fama_macbeth(
+    factor_returns: pl.DataFrame
+    | pl.LazyFrame
+    | ArrowStream
+    | CrossSectionFits[pl.DataFrame]
+    | CrossSectionFits[pl.LazyFrame],
+    *,
+    period: str = "period",
+    lags: int | Literal["auto"] = 0,
+) -> pl.DataFrame:
+    """Average factor returns over the periods: premium, standard error, t and p per factor.
+
+    Parameters
+    ----------
+    factor_returns
+        A frame as ``factor_returns`` gives it: the period and one numeric column per factor, in any
+        order of rows; or the result of ``fit_cross_sections``. What is lazy is collected.
+    period
+        Column of the period; a ``CrossSectionFits`` knows its own.
+    lags
+        Newey-West lags, for factor returns that are correlated over time: a number of periods,
+        0 for none, or "auto" for floor(4 (T / 100)^(2/9)) with T periods.
+
+    Returns
+    -------
+    DataFrame
+        A row per factor, in the order of the columns: factor, premium (mean factor return, in its
+        units), std_error, t_stat, p_value (two-sided, Student's t with T - 1 degrees of freedom),
+        n_periods (T). Periods whose factor return is null, NaN or infinite do not count, and lags
+        run over those that do. Null where there are too few periods (one for the premium, two for
+        the rest), or for t and p no variation.
+
+    Raises
+    ------
+    PanelError
+        The period or the factors are missing, factors are not numeric, a period is null or repeats.
+    ValueError, TypeError
+        ``lags`` is out of range; ``factor_returns`` is not a frame.
+
+    Notes
+    -----
+    The standard error treats the factor returns as data. Sources: Fama and MacBeth (1973), Journal
+    of Political Economy 81, 607-636; Newey and West (1987), Econometrica 55, 703-708.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import fama_macbeth
+    >>> monthly = pl.DataFrame({"period": [1, 2, 3, 4], "beta": [0.01, 0.03, 0.02, 0.02]})
+    >>> premium = fama_macbeth(monthly).row(0, named=True)
+    >>> f"{premium['premium']:.3f} {premium['std_error']:.4f} {premium['t_stat']:.2f}"
+    '0.020 0.0041 4.90'
+    """
+    if isinstance(factor_returns, CrossSectionFits):
+        frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
+        period = frame.collect_schema().names()[0]
+    else:
+        frame = as_frame(factor_returns)
+    _check_lags(lags)
+    wide = _checked(frame.lazy().collect(), period)
+    rows = [
+        (column.name, *_premium(column.cast(pl.Float64).to_numpy(), lags))
+        for column in wide.drop(period)
+    ]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
+
+
+def _check_lags(lags: object) -> None:
+    whole = isinstance(lags, Integral) and int(lags) >= 0
+    if isinstance(lags, bool) or not (whole or lags == "auto"):
+        raise ValueError(f"lags is {lags!r}, expected a whole number >= 0 or 'auto'")
+
+
+def _checked(wide: pl.DataFrame, period: str) -> pl.DataFrame:
+    """Sort by period; raise PanelError when the frame is not one row per period and numbers."""
+    if period not in wide.columns:
+        raise PanelError.missing_columns("period", [period], wide.columns)
+    factors = wide.drop(period)
+    if factors.width == 0:
+        raise PanelError.no_exposures()
+    for column in factors:
+        if not (column.dtype.is_numeric() or column.dtype == pl.Null):
+            raise PanelError.not_numeric("factor", column.name, column.dtype)
+    if wide.schema[period].is_nested():
+        raise PanelError.bad_key_type("period", period, wide.schema[period])
+    keys = wide[period]
+    missing = wide.filter(missing_keys(keys))
+    if not missing.is_empty():
+        example = f"{factors.columns[0]} is {missing[factors.columns[0]][0]}"
+        raise PanelError.missing_keys("period", period, missing.height, example)
+    repeats = keys.filter(keys.is_duplicated())
+    if not repeats.is_empty():
+        raise PanelError.repeated_periods(period, len(repeats), label(repeats))
+    return wide.sort(period)
+
+
+def _premium(series: FloatArray, lags: int | Literal["auto"]) -> tuple[float | int, ...]:
+    """Premium, standard error, t, p and number of periods of a factor; NaN where undefined."""
+    series = series[np.isfinite(series)]
+    n = len(series)
+    if n == 0:
+        return np.nan, np.nan, np.nan, np.nan, 0
+    premium = float(series.mean())
+    if n == 1:
+        return premium, np.nan, np.nan, np.nan, 1
+    n_lags = int(4 * (n / 100) ** (2 / 9)) if lags == "auto" else int(lags)
+    std_error = float(np.sqrt(newey_west_variance(series, n_lags)))
+    if std_error == 0:
+        return premium, 0.0, np.nan, np.nan, n
+    t_stat = premium / std_error
+    return premium, std_error, t_stat, 2 * float(stdtr(n - 1, -abs(t_stat))), n

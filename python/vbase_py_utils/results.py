@@ -1,0 +1,202 @@
+"""The frames a fit gives, all derived from one frame that has a row per period."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+import polars as pl
+
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.irls import Status
+from vbase_py_utils.panel import ASSET, PERIOD, PanelSpec, label
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+STATUS_TYPE = pl.Enum([status.name for status in Status])
+
+# Columns of a frame of period fits, beside the period and one per exposure: in every fit,
+N_ASSETS, N_EXCLUDED, SCALE, N_ITER = "n_assets", "n_excluded", "scale", "n_iter"
+STATUS, REASON = "status", "reason"
+# in a full one, with a standard error per exposure beside them,
+N_DOWNWEIGHTED, CONDITION_NUMBER = "n_downweighted", "condition_number"
+R_SQUARED, ROBUST_R_SQUARED = "r_squared", "robust_r_squared"
+# and, as lists over the period's rows, with the assets:
+FITTED, SPECIFIC_RETURN = "fitted", "specific_return"
+ROBUSTNESS_WEIGHT = "robustness_weight"
+# Columns that arise in the coefficients.
+FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT = "factor", "factor_return", "std_error", "t_stat"
+
+COEFFICIENTS = (FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT)
+SPECIFIC_RETURNS = (FITTED, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT)
+DIAGNOSTICS = (
+    N_ASSETS,
+    N_EXCLUDED,
+    N_DOWNWEIGHTED,
+    SCALE,
+    R_SQUARED,
+    ROBUST_R_SQUARED,
+    CONDITION_NUMBER,
+    N_ITER,
+    STATUS,
+)
+
+# What a line of the summary holds.
+SHOWN_FACTORS, SHOWN_CHARACTERS = 6, 40
+
+
+def inner_std_errors(spec: PanelSpec) -> list[str]:
+    """Names of the standard errors in a frame of period fits."""
+    return [f"std_error of {name}" for name in spec.inner_exposures]
+
+
+def wide_factor_returns(fits: Frame, spec: PanelSpec) -> Frame:
+    """Pick period and estimates out of a frame of period fits, under the names the user gave."""
+    names = {PERIOD: spec.period, **dict(zip(spec.inner_exposures, spec.exposures, strict=True))}
+    return fits.select(pl.col(inside).alias(name) for inside, name in names.items())
+
+
+def check_key_names(spec: PanelSpec) -> None:
+    """Raise PanelError when a key is named like another column of the frames it will stand in."""
+    for role, column, taken in (
+        ("period", spec.period, {*COEFFICIENTS, *SPECIFIC_RETURNS, *DIAGNOSTICS, REASON}),
+        ("asset", spec.asset, {*SPECIFIC_RETURNS}),
+    ):
+        if column in taken:
+            raise PanelError.taken_name(role, column)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CrossSectionFits(Generic[Frame]):
+    """Everything a cross-sectional fit tells, as frames sorted by period.
+
+    The frames are lazy when the panel was: then each runs the whole fit when it is collected alone.
+    ``collect()`` runs it once for all of them, as does ``pl.collect_all`` of frames or queries.
+    Null stands where there is no number; ``status`` in ``diagnostics`` says why.
+    """
+
+    _periods: Frame
+    _spec: PanelSpec
+
+    @cached_property
+    def factor_returns(self) -> Frame:
+        """A row per period: period, then a Float64 column per exposure, as from factor_returns."""
+        return wide_factor_returns(self._periods, self._spec)
+
+    @cached_property
+    def coefficients(self) -> Frame:
+        """A row per period and factor: period, factor, factor_return, std_error, t_stat.
+
+        Factors are in the order given. Standard errors are in units of the factor return; null for
+        an exact fit, and for a factor about whose error the residuals say nothing: one that only a
+        single asset carries, or outlying assets alone.
+        """
+        wide = {
+            FACTOR: pl.lit(list(self._spec.exposures), dtype=pl.List(pl.String)),
+            FACTOR_RETURN: pl.concat_list(self._spec.inner_exposures),
+            STD_ERROR: pl.concat_list(inner_std_errors(self._spec)),
+        }
+        return (
+            self._periods.select(self._period, **wide)
+            .explode(*wide)
+            .with_columns((pl.col(FACTOR_RETURN) / pl.col(STD_ERROR)).alias(T_STAT))
+        )
+
+    @cached_property
+    def specific_returns(self) -> Frame:
+        """A row per row of the panel: period, asset, fitted, specific_return, robustness_weight.
+
+        Assets are in the order of the panel. Rows that were left out have a fitted value where
+        their exposures are there, a specific return where the return is too, and no robustness
+        weight.
+        """
+        rows = (ASSET, *SPECIFIC_RETURNS)
+        return (
+            self._periods.select(self._period, *rows)
+            .explode(*rows)
+            .rename({ASSET: self._spec.asset})
+        )
+
+    @cached_property
+    def diagnostics(self) -> Frame:
+        """A row per period: how many assets, how good the fit, how it ended.
+
+        Columns: period, n_assets (used), n_excluded, n_downweighted (residual beyond huber_t
+        scales), scale (of residuals times sqrt of the weight), r_squared, robust_r_squared (about
+        the weighted mean return; below zero where that alone would fit better), condition_number
+        (of the weighted exposures, columns scaled to unit norm), n_iter, status.
+        """
+        return self._periods.select(self._period, *DIAGNOSTICS)
+
+    @cached_property
+    def failures(self) -> Frame:
+        """A row per period that is not "converged": period, status, and the reason in words."""
+        return self._periods.filter(pl.col(REASON).is_not_null()).select(
+            self._period, STATUS, REASON
+        )
+
+    def collect(self) -> CrossSectionFits[pl.DataFrame]:
+        """Run the fit once and hold all frames in memory; an eager result is given back as it is.
+
+        Raises what the estimating function says it raises for the values of the panel.
+        """
+        return CrossSectionFits(self._periods.lazy().collect(), self._spec)
+
+    @property
+    def _period(self) -> pl.Expr:
+        return pl.col(PERIOD).alias(self._spec.period)
+
+    def __repr__(self) -> str:
+        return _as_text(*_summary(self._periods, self._spec))
+
+    def _repr_html_(self) -> str:
+        return _as_html(*_summary(self._periods, self._spec))
+
+
+def _summary(periods: pl.DataFrame | pl.LazyFrame, spec: PanelSpec) -> tuple[str, dict[str, str]]:
+    """Write what was fitted on one screen; nothing is computed for a lazy result."""
+    factors = {"factors": _listed(spec.exposures)}
+    if isinstance(periods, pl.LazyFrame):
+        return "CrossSectionFits, lazy: collect() runs the fit", factors
+    if periods.is_empty():
+        return "CrossSectionFits", {"periods": "0"} | factors
+    first, last = (_shown(label(end[PERIOD])) for end in (periods.head(1), periods.tail(1)))
+    assets = periods[ASSET].explode().n_unique()
+    usable, *medians = periods.select(pl.median(N_ASSETS, R_SQUARED, ROBUST_R_SQUARED)).row(0)
+    r_squared, robust = ("none" if value is None else f"{value:.3g}" for value in medians)
+    counts = periods.group_by(STATUS).len().sort(STATUS).rows()
+    return "CrossSectionFits", {
+        "periods": f"{periods.height:,} from {first} to {last}",
+        **factors,
+        "assets": f"{assets:,}, median {usable:,.0f} used in a period",
+        "status": ", ".join(f"{count:,} {status}" for status, count in counts),
+        "R squared": f"median {r_squared}, robust {robust}",
+    }
+
+
+def _as_text(title: str, lines: dict[str, str]) -> str:
+    margin = max(map(len, lines))
+    return "\n".join([title, *(f"  {name:<{margin}}  {text}" for name, text in lines.items())])
+
+
+def _as_html(title: str, lines: dict[str, str]) -> str:
+    rows = "".join(
+        f'<tr><th style="text-align:left">{html.escape(name)}</th>'
+        f'<td style="text-align:left">{html.escape(text)}</td></tr>'
+        for name, text in lines.items()
+    )
+    return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
+
+
+def _shown(text: str) -> str:
+    """Keep text on its line: without line breaks, and cut where it is too long."""
+    text = repr(text)[1:-1]
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(_shown(name) for name in names[:SHOWN_FACTORS])
+    rest = len(names) - SHOWN_FACTORS
+    return f"{len(names)}: {shown}" + (f" and {rest} more" if rest > 0 else "")
