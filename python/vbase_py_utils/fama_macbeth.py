@@ -44,7 +44,8 @@ def fama_macbeth(
     ----------
     factor_returns
         A frame as ``factor_returns`` gives it: the period and one numeric column per factor, in any
-        order of rows; or the result of ``fit_cross_sections``. What is lazy is collected.
+        order of rows; or the result of ``fit_cross_sections``. What is lazy is collected. A pandas
+        frame needs its index as a column: ``reset_index()``.
     period
         Column of the period; a ``CrossSectionFits`` knows its own.
     lags
