@@ -116,8 +116,9 @@ def test_the_kind_of_standard_error_arrives(weighted):
         fits = fit_cross_sections(rows, FACTORS, weights="weight", cov_type=cov_type)
         expected = oracle.std_errors(X, y[:, 0], w[:, 0], slow, cov_type=cov_type)
         np.testing.assert_allclose(fits.coefficients["std_error"], expected, rtol=1e-6)
-    with pytest.raises(ValueError, match="cov_type is 'HC3', expected 'sandwich' or 'H1'"):
-        fit_cross_sections(weighted, FACTORS, cov_type="HC3")
+    for wrong in ("HC3", None):
+        with pytest.raises(ValueError, match="expected 'sandwich' or 'H1'"):
+            fit_cross_sections(weighted, FACTORS, cov_type=wrong)
 
 
 def test_arguments_are_those_of_factor_returns():
@@ -207,15 +208,19 @@ def panel_keys(panel):
     return panel.select("period", "asset").sort("period", maintain_order=True)
 
 
+def assert_no_nan_nor_infinity(fits):
+    for name in FRAMES[:4]:
+        numbers = getattr(fits, name).select(pl.selectors.float())
+        assert numbers.select(pl.all().is_finite().all()).row(0) == (True,) * numbers.width
+
+
 def test_no_frame_holds_nan_or_infinity(weighted):
     few = weighted.with_columns(
         pl.when(pl.col("period") == "2023-02").then(None).otherwise("return").alias("return"),
         pl.when(pl.col("asset") == "Asset_3").then(0.0).otherwise("weight").alias("weight"),
     )
     fits = fit_cross_sections(few, FACTORS, weights="weight")
-    for name in FRAMES[:4]:
-        numbers = getattr(fits, name).select(pl.selectors.float())
-        assert numbers.select(pl.all().is_finite().all()).row(0) == (True,) * numbers.width
+    assert_no_nan_nor_infinity(fits)
 
 
 # --- identities
@@ -532,6 +537,57 @@ def test_exposures_may_have_any_name(panel):
     assert_frame_equal(fits.specific_returns, reference.specific_returns, check_exact=True)
 
 
+@pytest.mark.parametrize("lazy", [False, True], ids=["eager", "lazy"])
+@pytest.mark.parametrize(
+    "keys", [("asset", "period"), ("asset", "id"), ("month", "period"), ("*", "^.*$"), ("x0", "")]
+)
+def test_keys_may_have_the_names_used_inside(panel, keys, lazy):
+    period, asset = keys
+    renamed = panel.rename({"period": period, "asset": asset})
+    fits = fit_cross_sections(
+        renamed.lazy() if lazy else renamed, FACTORS, period=period, asset=asset
+    )
+    reference = fit_cross_sections(panel, FACTORS)
+    for name, frame in frames(fits).items():
+        expected = getattr(reference, name)
+        assert frame.columns[0] == period
+        np.testing.assert_array_equal(frame.to_numpy(), expected.to_numpy())
+    assert fits.specific_returns.collect_schema().names()[:2] == [period, asset]
+
+
+def test_numbers_too_large_to_hold_are_null():
+    panel = pl.DataFrame(
+        {
+            "period": [1] * 6 + [2] * 6,
+            "asset": list("abcdef") * 2,
+            "x": [1.0, 2, 3, 4, 5, 1.79e308, *(np.arange(1.0, 7.0) * 1e-200)],
+            "weight": [1.0] * 5 + [0.0] + [1.0] * 6,
+            "return": [
+                120.0,
+                190,
+                330,
+                400,
+                900,
+                -1e308,
+                *(np.array([1.0, 2, 4, 4, 5, 9]) * 1e200),
+            ],
+        }
+    )
+    fits = fit_cross_sections(panel, "x", weights="weight")
+    assert fits.diagnostics["status"].to_list() == ["converged", "converged"]
+    assert fits.specific_returns.row(5) == (1, "f", None, None, None)
+    assert_no_nan_nor_infinity(fits)
+    assert fits.factor_returns.row(1) == (2, None)
+    assert_frame_equal(factor_returns(panel, "x", weights="weight"), fits.factor_returns)
+
+
+def test_a_t_value_is_null_where_its_numbers_vanish():
+    panel = pl.DataFrame(
+        {"period": 1, "asset": range(6), "x": np.arange(1.0, 7.0) * 1e200}
+    ).with_columns(pl.Series("return", np.array([1.0, 2, 4, 4, 5, 9]) * 1e-200))
+    assert fit_cross_sections(panel, "x").coefficients.row(0)[2:] == (0.0, 0.0, None)
+
+
 # --- lazy results
 
 
@@ -576,15 +632,15 @@ def test_collect_runs_the_kernel_once_per_block(weighted, blocks):
     assert blocks == []
 
 
-def test_queries_collected_together_run_the_kernel_once(weighted, blocks):
+def test_queries_on_several_frames(weighted):
     lazy = fit_cross_sections(weighted.lazy(), FACTORS, weights="weight")
     strong = lazy.coefficients.filter(pl.col("t_stat").abs() > 2)
-    joined = lazy.specific_returns.join(lazy.diagnostics, on="period")
+    joined = lazy.specific_returns.join(lazy.diagnostics, on="period", maintain_order="left")
     answers = pl.collect_all([strong, joined, lazy.factor_returns])
-    assert sum(blocks) == 12
     eager = fit_cross_sections(weighted, FACTORS, weights="weight")
     assert_frame_equal(answers[0], eager.coefficients.filter(pl.col("t_stat").abs() > 2))
     assert_frame_equal(answers[1], eager.specific_returns.join(eager.diagnostics, on="period"))
+    assert_frame_equal(answers[2], eager.factor_returns)
 
 
 @pytest.mark.parametrize("engine", ["in-memory", "streaming"])

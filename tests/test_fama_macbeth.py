@@ -199,9 +199,10 @@ def test_a_constant_factor_return_has_no_t():
     assert fama_macbeth(wide).row(0) == ("x", pytest.approx(0.1), 0.0, None, None, 5)
 
 
-@pytest.mark.parametrize("unit", [1e-150, 1e-6, 1e6, 1e150])
+@pytest.mark.parametrize("unit", [1e-300, 1e-150, 1e-6, 1e6, 1e150, 1e307])
 def test_units(unit, rng):
     x = rng.standard_normal(40) + 1
+    assert np.abs(x).max() < 5
     plain = fama_macbeth(pl.DataFrame({"period": range(40), "x": x}), lags=2)
     scaled = fama_macbeth(pl.DataFrame({"period": range(40), "x": x * unit}), lags=2)
     assert_frame_equal(
@@ -238,7 +239,26 @@ def test_errors_say_what_is_wrong(wide, options, message):
         assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("lags", [-1, 1.5, "many", True, None])
+@pytest.mark.parametrize("name", ["*", "^.*$", "^x$", ""])
+def test_names_are_names_and_no_patterns(name):
+    wide = pl.DataFrame({"period": [1, 2, 3], "x": [0.1, 0.2, 0.6]})
+    expected = fama_macbeth(wide, lags=1)
+    answer = fama_macbeth(wide.rename({"period": name}), period=name, lags=1)
+    assert_frame_equal(answer, expected)
+    answer = fama_macbeth(wide.rename({"x": name}), lags=1)
+    assert answer["factor"].to_list() == [name]
+    assert_frame_equal(answer.drop("factor"), expected.drop("factor"))
+
+
+def test_a_period_of_objects_is_refused():
+    wide = pl.DataFrame({"period": pl.Series([object()], dtype=pl.Object), "x": [0.1]})
+    with pytest.raises(PanelError, match="period column 'period' is Object, expected a plain"):
+        fama_macbeth(wide)
+
+
+@pytest.mark.parametrize(
+    "lags", [-1, 1.5, "many", True, None, np.array([1, 2]), np.array(["auto"]), pl.Series([1])]
+)
 def test_lags_out_of_range(lags):
     with pytest.raises(ValueError, match="expected a whole number >= 0 or 'auto'"):
         fama_macbeth(WIDE.head(2), lags=lags)

@@ -45,8 +45,11 @@ class Problem(NamedTuple):
         return np.asarray(solve_triangular(self.triangle, b, check_finite=False))
 
     def row_sizes(self, b: FloatArray) -> FloatArray:
-        """Magnitude of what is subtracted in a row's residual, times EPS its rounding."""
-        fitted: FloatArray = np.abs(self.design) @ np.abs(self.coefficients(b))
+        """Magnitude of what a row's residual is the difference of; times EPS, its rounding.
+
+        ``b``: coefficients of ``design``.
+        """
+        fitted: FloatArray = np.abs(self.design) @ np.abs(b)
         return np.maximum(np.abs(self.y), fitted)
 
 

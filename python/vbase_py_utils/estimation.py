@@ -240,6 +240,7 @@ def fit_cross_sections(
     >>> fits.diagnostics.select("n_assets", "n_excluded", "status").row(0)
     (5, 0, 'converged')
     """
+    _check_choice("cov_type", cov_type, get_args(CovType))
     spec = PanelSpec.from_names(
         exposures, returns=returns, weights=weights, period=period, asset=asset
     )
@@ -289,8 +290,6 @@ def fit_query(
     blocks the periods are hashed; the numbers do not depend on it.
     """
     _check_choice("on_failure", on_failure, get_args(OnFailure))
-    if cov_type is not None:
-        _check_choice("cov_type", cov_type, get_args(CovType))
     schema = panel.collect_schema()
     spec.check_schema(schema)
     out = _fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
@@ -343,11 +342,11 @@ def fit_block(
             PERIOD: rows[PERIOD].gather(starts[:-1]),
             N_ASSETS: n_assets,
             N_EXCLUDED: np.diff(starts) - n_assets,
-            SCALE: fits.scale,
+            SCALE: _finite(fits.scale),
             N_ITER: fits.n_iter,
             STATUS: STATUS_NAMES.gather(fits.status),
             REASON: _reasons(fits, n_assets, spec),
-            **dict(zip(spec.inner_exposures, fits.coefficients.T, strict=True)),
+            **dict(zip(spec.inner_exposures, _finite(fits.coefficients).T, strict=True)),
         }
         if cov_type is not None:
             trust = assess_periods(X, y, w, kept, fits, huber_t=options.huber_t, cov_type=cov_type)
@@ -369,8 +368,13 @@ def _full_columns(
     weights = np.full(rows.height, np.nan)
     weights[usable] = trust.robustness_weights
     returns = rows[RETURN].to_numpy()
-    specific = np.where(np.isfinite(returns), returns, np.nan) - fitted
-    per_row = {FITTED: fitted, SPECIFIC_RETURN: specific, ROBUSTNESS_WEIGHT: weights}
+    with np.errstate(over="ignore"):
+        specific = _finite(returns) - fitted
+    per_row = {
+        FITTED: _finite(fitted),
+        SPECIFIC_RETURN: _finite(specific),
+        ROBUSTNESS_WEIGHT: weights,
+    }
     number = pl.Series("number", np.repeat(np.arange(len(starts) - 1), np.diff(starts)))
     lists = (
         pl.DataFrame([number.set_sorted(), rows[ASSET]])
@@ -386,6 +390,11 @@ def _full_columns(
         **dict(zip(inner_std_errors(spec), trust.std_errors.T, strict=True)),
         **lists.drop("number").to_dict(),
     }
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    """NaN, which becomes null, for numbers too large to hold."""
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _fit_schema(

@@ -11,7 +11,7 @@ from scipy.special import stdtr
 
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.inference import newey_west_variance
-from vbase_py_utils.panel import ArrowStream, as_frame, label, missing_keys
+from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
 from vbase_py_utils.results import FACTOR, STD_ERROR, T_STAT, CrossSectionFits
 from vbase_py_utils.robust import FloatArray
 
@@ -47,7 +47,8 @@ def fama_macbeth(
         order of rows; or the result of ``fit_cross_sections``. What is lazy is collected. A pandas
         frame needs its index as a column: ``reset_index()``.
     period
-        Column of the period; a ``CrossSectionFits`` knows its own.
+        Column of the period, sorted as Polars sorts it (categoricals by their text); a
+        ``CrossSectionFits`` knows its own.
     lags
         Newey-West lags, for factor returns that are correlated over time: a number of periods,
         0 for none, or "auto" for floor(4 (T / 100)^(2/9)) with T periods.
@@ -88,41 +89,42 @@ def fama_macbeth(
     else:
         frame = as_frame(factor_returns)
     _check_lags(lags)
-    wide = _checked(frame.lazy().collect(), period)
     rows = [
-        (column.name, *_premium(column.cast(pl.Float64).to_numpy(), lags))
-        for column in wide.drop(period)
+        (name, *_premium(values.cast(pl.Float64).to_numpy(), lags))
+        for name, values in _factors(frame.lazy().collect(), period).items()
     ]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
 
 
 def _check_lags(lags: object) -> None:
     whole = isinstance(lags, Integral) and int(lags) >= 0
-    if isinstance(lags, bool) or not (whole or lags == "auto"):
+    if isinstance(lags, bool) or not (whole or (isinstance(lags, str) and lags == "auto")):
         raise ValueError(f"lags is {lags!r}, expected a whole number >= 0 or 'auto'")
 
 
-def _checked(wide: pl.DataFrame, period: str) -> pl.DataFrame:
-    """Sort by period; raise PanelError when the frame is not one row per period and numbers."""
+def _factors(wide: pl.DataFrame, period: str) -> dict[str, pl.Series]:
+    """Values of each factor in order of time; PanelError unless one row per period, and numbers."""
     if period not in wide.columns:
         raise PanelError.missing_columns("period", [period], wide.columns)
-    factors = wide.drop(period)
-    if factors.width == 0:
+    # Under names of our own: Polars would read a name such as "^x$" as a pattern.
+    factors = {column.name: column.alias(FACTOR) for column in wide.get_columns()}
+    keys = factors.pop(period).alias(PERIOD)
+    if not factors:
         raise PanelError.no_exposures()
-    for column in factors:
-        if not (column.dtype.is_numeric() or column.dtype == pl.Null):
-            raise PanelError.not_numeric("factor", column.name, column.dtype)
-    if wide.schema[period].is_nested():
-        raise PanelError.bad_key_type("period", period, wide.schema[period])
-    keys = wide[period]
-    missing = wide.filter(missing_keys(keys))
+    for name, values in factors.items():
+        if not (values.dtype.is_numeric() or values.dtype == pl.Null):
+            raise PanelError.not_numeric("factor", name, values.dtype)
+    check_key_type("period", period, keys.dtype)
+    missing = missing_keys(keys).arg_true()
     if not missing.is_empty():
-        example = f"{factors.columns[0]} is {missing[factors.columns[0]][0]}"
-        raise PanelError.missing_keys("period", period, missing.height, example)
+        name, values = next(iter(factors.items()))
+        example = f"{name} is {values[missing[0]]}"
+        raise PanelError.missing_keys("period", period, len(missing), example)
     repeats = keys.filter(keys.is_duplicated())
     if not repeats.is_empty():
         raise PanelError.repeated_periods(period, len(repeats), label(repeats))
-    return wide.sort(period)
+    order = keys.arg_sort()
+    return {name: values.gather(order) for name, values in factors.items()}
 
 
 def _premium(series: FloatArray, lags: int | Literal["auto"]) -> tuple[float | int, ...]:
@@ -131,12 +133,16 @@ def _premium(series: FloatArray, lags: int | Literal["auto"]) -> tuple[float | i
     n = len(series)
     if n == 0:
         return np.nan, np.nan, np.nan, np.nan, 0
-    premium = float(series.mean())
+    # By a power of two, which is exact: squares and sums then stay in the range of numbers.
+    exponent = int(np.frexp(np.abs(series).max())[1])
+    series = np.ldexp(series, -exponent)
+    premium = float(np.ldexp(series.mean(), exponent))
     if n == 1:
         return premium, np.nan, np.nan, np.nan, 1
     n_lags = int(4 * (n / 100) ** (2 / 9)) if lags == "auto" else int(lags)
-    std_error = float(np.sqrt(newey_west_variance(series, n_lags)))
-    if std_error == 0:
+    error = float(np.sqrt(newey_west_variance(series, n_lags)))
+    if error == 0:
         return premium, 0.0, np.nan, np.nan, n
-    t_stat = premium / std_error
-    return premium, std_error, t_stat, 2 * float(stdtr(n - 1, -abs(t_stat))), n
+    t_stat = float(series.mean()) / error
+    p_value = 2 * float(stdtr(n - 1, -abs(t_stat)))
+    return premium, float(np.ldexp(error, exponent)), t_stat, p_value, n

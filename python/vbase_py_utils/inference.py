@@ -15,15 +15,18 @@ from scipy.linalg import solve_triangular
 
 from vbase_py_utils.design import COLLINEAR_SHARE, EPS, Problem, prepare, whiten
 from vbase_py_utils.irls import PeriodFits, Status
-from vbase_py_utils.robust import FloatArray, Huber
+from vbase_py_utils.robust import FloatArray, Huber, mad_about_zero
 
 CovType = Literal["sandwich", "H1"]
 
 # An eigenvalue of the inlying rows' A'A below this share of the largest is zero up to rounding.
 SINGULAR_SHARE = 1e-12
-# A residual below this many scales is zero if the fit had to go through its row, that is if the
-# leverage of the row is one up to the same amount.
-NO_RESIDUAL = 1e-8
+# Residuals within this share of huber_t scales are there exactly but for the end of the iteration:
+# among few assets with one exposure, balance often holds some of them at the corner of psi.
+CORNER_SHARE = 1e-8
+# A residual below this many scales, or below this many units of its rounding, may be zero because
+# the fit had to go through its row: then the leverage of the row is one, up to this much.
+NO_RESIDUAL, ROUNDINGS, FULL_LEVERAGE = 1e-8, 64, 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +73,29 @@ def assess_periods(
         for t in np.flatnonzero(~np.isnan(fits.scale)):
             rows = slice(starts[t], starts[t + 1])
             root_w = np.ones(len(y[rows])) if w is None else np.sqrt(w[rows])
-            A, v, to_b, to_s = whiten(X[rows], y[rows], None if w is None else root_w)
+            A, v, to_b, _ = whiten(X[rows], y[rows], None if w is None else root_w)
             problem = prepare(A, v)
             if not isinstance(problem, Problem):
                 raise AssertionError("a period that was fitted has a design of full rank")
             condition_numbers[t] = _condition_number(problem)
-            u = v - problem.design @ np.ldexp(fits.coefficients[t], -to_b)
+            b = np.ldexp(fits.coefficients[t], -to_b)
+            u = v - problem.design @ b
+            if not np.isfinite(u).all():
+                continue  # the estimate was too large to hold
             r_squared[t] = _r_squared(u, v, root_w)
             if fits.status[t] == Status.exact_fit:
                 continue
             # Least squares has no use for the scale, which may then be zero.
-            unit = np.sqrt(u @ u / len(u)) if np.isinf(huber_t) else np.ldexp(fits.scale[t], -to_s)
-            z = u / unit
+            unit = np.sqrt(u @ u / len(u)) if np.isinf(huber_t) else mad_about_zero(u)
+            z = _at_corners(u / unit, huber_t)
             n_downweighted[t] = np.count_nonzero(np.abs(z) > huber_t)
             weights = robustness_weights[rows] = huber.weight(z)
             root = np.sqrt(weights)
             robust_r_squared[t] = _r_squared(root * u, root * v, root * root_w)
             variances = _variances(problem, z, huber, cov_type)
+            if cov_type == "sandwich":
+                zero = np.maximum(NO_RESIDUAL * unit, ROUNDINGS * EPS * problem.row_sizes(b))
+                variances[_carried_alone(X[rows], np.flatnonzero(np.abs(u) <= zero))] = np.nan
             std_errors[t] = np.ldexp(unit * np.sqrt(variances), to_b)
     std_errors[~np.isfinite(std_errors)] = np.nan
     return Inference(
@@ -136,11 +145,16 @@ def _r_squared(u: FloatArray, v: FloatArray, root_w: FloatArray) -> float:
     return float(1.0 - u @ u / total) if total > (8 * EPS) ** 2 * (v @ v) else np.nan
 
 
+def _at_corners(z: FloatArray, huber_t: float) -> FloatArray:
+    """Put z (n,) exactly at +-huber_t where it is there up to rounding, so that it is inlying."""
+    at_corner = np.abs(np.abs(z) - huber_t) <= CORNER_SHARE * huber_t
+    return np.where(at_corner, np.copysign(huber_t, z), z) if np.isfinite(huber_t) else z
+
+
 def _variances(problem: Problem, z: FloatArray, huber: Huber, cov_type: CovType) -> FloatArray:
     """Variances (k,) of the coefficients of the design, in units of the squared scale.
 
-    A sandwich is NaN for a coefficient that no inlying row says anything about, or one about whose
-    error no residual does, because the fit has to go through the only row that has it.
+    A sandwich is NaN for a coefficient that no inlying row says anything about.
     """
     A = problem.A
     n, k = A.shape
@@ -151,20 +165,33 @@ def _variances(problem: Problem, z: FloatArray, huber: Huber, cov_type: CovType)
         correction = 1 + (k / n) * (1 - m) / m  # psi' is 0 or 1: its variance is m (1 - m)
         inflated = correction**2 * (psi @ psi) / (n - k) / m**2
         return np.asarray(inflated * (half**2).sum(axis=1))
-    inverse, undetermined = _inverse(A.T @ (A * inlying[:, None]))
+    inverse, null = _inverse(A.T @ (A * inlying[:, None]))
     scored = A * psi[:, None]
     bread = problem.coefficients(inverse)
     variances: FloatArray = n / (n - k) * ((bread @ (scored.T @ scored)) * bread).sum(axis=1)
-    suspects = A[np.abs(z) <= NO_RESIDUAL]
-    if len(suspects):
-        influence = inverse @ suspects.T
-        forced = 1 - np.einsum("ij,ji->i", suspects, influence) <= NO_RESIDUAL
-        undetermined = np.hstack([undetermined, influence[:, forced]])
-    if undetermined.size:
-        directions = problem.coefficients(undetermined)
-        directions /= np.sqrt((directions**2).sum(axis=0))
-        variances[(np.abs(directions) > COLLINEAR_SHARE).any(axis=1)] = np.nan
+    variances[_involved(problem.coefficients(null))] = np.nan
     return variances
+
+
+def _carried_alone(X: FloatArray, suspects: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which exposures X (n, k) could not be told apart without one of the rows ``suspects``.
+
+    The fit goes through such a row, and its residual says nothing about the error.
+    """
+    if not suspects.size:
+        return np.zeros(X.shape[1], dtype=np.bool_)
+    U, _, _, _ = whiten(X, np.ones(len(X)), None)  # weights would hide rows of little weight
+    Q, R = np.linalg.qr(U)
+    rows = Q[suspects]
+    forced = rows[(rows**2).sum(axis=1) >= 1 - FULL_LEVERAGE]
+    return _involved(np.linalg.pinv(R) @ forced.T)
+
+
+def _involved(directions: FloatArray) -> NDArray[np.bool_]:
+    """Which of k coefficients have a part in any of the ``directions`` (k, m)."""
+    lengths = np.sqrt((directions**2).sum(axis=0))
+    involved: NDArray[np.bool_] = (np.abs(directions) > COLLINEAR_SHARE * lengths).any(axis=1)
+    return involved
 
 
 def _inverse(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -187,11 +214,7 @@ def newey_west_variance(series: FloatArray, lags: int) -> float:
     # From the first value on, so that values which are all equal have no variance from rounding.
     apart = series - series[0]
     apart -= apart.mean()
-    largest = np.abs(apart).max()
-    if largest == 0:
-        return 0.0
-    apart /= largest
     total = apart @ apart
     for lag in range(1, min(lags, n - 1) + 1):
         total += 2 * (1 - lag / (lags + 1)) * (apart[lag:] @ apart[:-lag])
-    return float(total / n / (n - 1) * largest * largest)
+    return max(0.0, float(total / n / (n - 1)))

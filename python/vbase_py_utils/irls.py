@@ -162,7 +162,7 @@ def _fit(problem: Problem, options: SolverOptions) -> _Ending:
     b += _solve(problem.factor, A.T @ (y - A @ b))
     start = _fresh_point(problem, b)
     spread = float(np.sqrt(start.u @ start.u / n))
-    magnitude = float(problem.row_sizes(start.b).max())
+    magnitude = float(problem.row_sizes(problem.coefficients(start.b)).max())
     if n == k or spread <= 8 * EPS * magnitude:
         return _Ending(start, 0, Status.exact_fit)
     end = _iterate(problem, start, options, spread, max(1e-12 * spread, 8 * EPS * magnitude))
@@ -182,7 +182,7 @@ def _collapsed(problem: Problem, point: _Point, spread: float) -> bool:
     Typical is the upper quartile: a wild return does not hide the scale of all others, and
     returns that are mostly zero still have a magnitude.
     """
-    sizes = problem.row_sizes(point.b)
+    sizes = problem.row_sizes(problem.coefficients(point.b))
     typical = float(np.quantile(sizes, 0.75)) or float(sizes.max())
     return point.s <= max(1e-12 * min(spread, typical), 8 * EPS * typical)
 

@@ -85,8 +85,7 @@ class PanelSpec:
         """Raise PanelError when a column is not there or has an unusable type."""
         self.check_names(schema)
         for role, column in self._keys.items():
-            if schema[column].is_nested() or schema[column] in (pl.Object, pl.Unknown):
-                raise PanelError.bad_key_type(role, column, schema[column])
+            check_key_type(role, column, schema[column])
         for role, column in self._values.items():
             if not (schema[column].is_numeric() or schema[column] == pl.Null):
                 raise PanelError.not_numeric(role, column, schema[column])
@@ -182,6 +181,12 @@ def _has_repeats(rows: pl.DataFrame) -> bool:
     """Whether a (period, asset) repeats; much faster than finding which rows do."""
     distinct = rows.group_by(PERIOD).agg(pl.col(ASSET).n_unique() != pl.len())
     return bool(distinct[ASSET].any())
+
+
+def check_key_type(role: str, column: str, dtype: pl.DataType) -> None:
+    """Raise PanelError when a key cannot be hashed and sorted."""
+    if dtype.is_nested() or dtype in (pl.Object, pl.Unknown):
+        raise PanelError.bad_key_type(role, column, dtype)
 
 
 def missing_keys(keys: pl.Series) -> pl.Series:

@@ -72,8 +72,8 @@ def check_key_names(spec: PanelSpec) -> None:
 class CrossSectionFits(Generic[Frame]):
     """Everything a cross-sectional fit tells, as frames sorted by period.
 
-    The frames are lazy when the panel was: then each runs the whole fit when it is collected alone.
-    ``collect()`` runs it once for all of them, as does ``pl.collect_all`` of frames or queries.
+    The frames are lazy when the panel was: then each runs the whole fit when it is collected, and
+    ``collect()`` runs it once for all of them.
     Null stands where there is no number; ``status`` in ``diagnostics`` says why.
     """
 
@@ -98,10 +98,11 @@ class CrossSectionFits(Generic[Frame]):
             FACTOR_RETURN: pl.concat_list(self._spec.inner_exposures),
             STD_ERROR: pl.concat_list(inner_std_errors(self._spec)),
         }
+        t_stat = pl.col(FACTOR_RETURN) / pl.col(STD_ERROR)
         return (
-            self._periods.select(self._period, **wide)
+            self._periods.select(PERIOD, **wide)
             .explode(*wide)
-            .with_columns((pl.col(FACTOR_RETURN) / pl.col(STD_ERROR)).alias(T_STAT))
+            .select(self._period, *wide, pl.when(t_stat.is_finite()).then(t_stat).alias(T_STAT))
         )
 
     @cached_property
@@ -113,10 +114,11 @@ class CrossSectionFits(Generic[Frame]):
         weight.
         """
         rows = (ASSET, *SPECIFIC_RETURNS)
+        asset = pl.col(ASSET).alias(self._spec.asset)
         return (
-            self._periods.select(self._period, *rows)
+            self._periods.select(PERIOD, *rows)
             .explode(*rows)
-            .rename({ASSET: self._spec.asset})
+            .select(self._period, asset, *SPECIFIC_RETURNS)
         )
 
     @cached_property
