@@ -79,7 +79,19 @@ def test_frames_have_the_columns_of_the_contract(weighted):
         "robustness_weight": f64,
     }
     assert dict(fits.diagnostics.schema) == {"month": pl.String, **DIAGNOSTICS}
+    assert dict(fits.failures.schema) == {
+        "month": pl.String,
+        "status": DIAGNOSTICS["status"],
+        "reason": pl.String,
+    }
     assert [len(frame) for frame in frames(fits).values()] == [12, 36, 600, 12, 0]
+    assert [frame.columns for frame in frames(fits).values()] == [
+        ["month", *FACTORS],
+        ["month", "factor", "factor_return", "std_error", "t_stat"],
+        ["month", "name", "fitted", "specific_return", "robustness_weight"],
+        ["month", *DIAGNOSTICS],
+        ["month", "status", "reason"],
+    ]
 
 
 def test_frames_hold_the_estimate_of_the_oracle(weighted):
@@ -106,6 +118,14 @@ def test_frames_hold_the_estimate_of_the_oracle(weighted):
         assert diagnostics["n_downweighted"] == (slow.weights < 1).sum()
         assert diagnostics["scale"] == pytest.approx(slow.s, rel=1e-8)
         assert diagnostics["status"] == "converged"
+        u = y - X @ slow.b
+        for name, weight in (("r_squared", w), ("robust_r_squared", w * slow.weights)):
+            total = np.sum(weight * (y - np.average(y, weights=weight)) ** 2)
+            expected = 1 - np.sum(weight * u**2) / total
+            assert diagnostics[name] == pytest.approx(expected, rel=1e-7)
+        whitened = X * np.sqrt(w)[:, None]
+        expected = np.linalg.cond(whitened / np.linalg.norm(whitened, axis=0))
+        assert diagnostics["condition_number"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_kind_of_standard_error_arrives(weighted):
@@ -113,9 +133,11 @@ def test_the_kind_of_standard_error_arrives(weighted):
     X, y, w = (rows.select(c).to_numpy() for c in (FACTORS, "return", "weight"))
     slow = oracle.huber(X, y[:, 0], w[:, 0])
     for cov_type in ("sandwich", "H1"):
-        fits = fit_cross_sections(rows, FACTORS, weights="weight", cov_type=cov_type)
         expected = oracle.std_errors(X, y[:, 0], w[:, 0], slow, cov_type=cov_type)
-        np.testing.assert_allclose(fits.coefficients["std_error"], expected, rtol=1e-6)
+        for frame in (rows, rows.lazy()):
+            fits = fit_cross_sections(frame, FACTORS, weights="weight", cov_type=cov_type)
+            answer = fits.collect().coefficients["std_error"]
+            np.testing.assert_allclose(answer, expected, rtol=1e-6)
     for wrong in ("HC3", None):
         with pytest.raises(ValueError, match="expected 'sandwich' or 'H1'"):
             fit_cross_sections(weighted, FACTORS, cov_type=wrong)
@@ -167,6 +189,7 @@ def test_every_row_of_the_panel_is_there_with_what_can_be_said_of_it(weighted):
         "Asset_7": {"Factor_1": float("inf")},
         "Asset_8": {"weight": 0.0, "return": nan},
         "Asset_9": {"weight": 0.0, "Factor_0": None},
+        "Asset_10": {"weight": float("inf")},
     }
     spoilt = weighted
     for asset, values in where.items():
@@ -175,8 +198,8 @@ def test_every_row_of_the_panel_is_there_with_what_can_be_said_of_it(weighted):
             for name, value in values.items()
         )
     fits = fit_cross_sections(spoilt, FACTORS, weights="weight")
-    assert fits.diagnostics["n_excluded"].unique().to_list() == [9]
-    assert fits.diagnostics["n_assets"].unique().to_list() == [41]
+    assert fits.diagnostics["n_excluded"].unique().to_list() == [10]
+    assert fits.diagnostics["n_assets"].unique().to_list() == [40]
     assert fits.specific_returns.select("period", "asset").equals(panel_keys(weighted))
     # The estimate is that of the other rows, and so are their numbers.
     kept = weighted.filter(~pl.col("asset").is_in(list(where)))
@@ -191,14 +214,14 @@ def test_every_row_of_the_panel_is_there_with_what_can_be_said_of_it(weighted):
         fits.factor_returns, on="period", suffix="_b"
     )
     by_hand = pl.sum_horizontal(pl.col(f) * pl.col(f"{f}_b") for f in FACTORS)
-    for number in range(1, 10):
+    for number in range(1, 11):
         its = rows.filter(pl.col("asset") == f"Asset_{number}")
         assert its["robustness_weight"].null_count() == 12
         assert its["fitted"].null_count() == (12 if number in {6, 7, 9} else 0)
-        assert its["specific_return"].null_count() == (12 if number >= 4 else 0)
-        if number < 6:
+        assert its["specific_return"].null_count() == (12 if 4 <= number <= 9 else 0)
+        if number not in {6, 7, 9}:
             np.testing.assert_allclose(its["fitted"], its.select(by_hand).to_series(), atol=1e-14)
-        if number < 4:
+        if number in {1, 2, 3, 10}:
             np.testing.assert_allclose(
                 its["specific_return"], its["return"] - its["fitted"], atol=1e-15
             )
@@ -522,9 +545,16 @@ def test_a_period_named_like_a_column_of_the_answer_is_refused(panel, name):
         fit_cross_sections(panel.rename({"period": name}), FACTORS, period=name)
 
 
-def test_an_asset_named_like_a_column_of_the_answer_is_refused(panel):
-    with pytest.raises(PanelError, match="asset column 'fitted' is named like a column"):
-        fit_cross_sections(panel.rename({"asset": "fitted"}), FACTORS, asset="fitted")
+@pytest.mark.parametrize("name", ["fitted", "specific_return", "robustness_weight"])
+def test_an_asset_named_like_a_column_of_the_answer_is_refused(panel, name):
+    with pytest.raises(PanelError, match=f"asset column '{name}' is named like a column"):
+        fit_cross_sections(panel.rename({"asset": name}), FACTORS, asset=name)
+
+
+@pytest.mark.parametrize("name", ["factor", "t_stat", "scale", "status", "reason"])
+def test_an_asset_may_be_named_like_a_column_of_another_frame(panel, name):
+    fits = fit_cross_sections(panel.rename({"asset": name}), FACTORS, asset=name)
+    assert fits.specific_returns.columns[1] == name
 
 
 def test_exposures_may_have_any_name(panel):
@@ -704,17 +734,34 @@ def test_repr_of_a_lazy_result_runs_nothing(panel):
     assert "collect() runs the fit" in fits._repr_html_()
 
 
-def test_long_and_many_names_stay_on_the_screen():
-    names = [f"{'n' * 100}{i}" for i in range(60)]
-    n = 200
+def factors_line(names):
     rng = np.random.default_rng(0)
-    panel = pl.DataFrame(rng.standard_normal((n, 60)), schema=names).with_columns(
-        period=pl.lit("p" * 500), asset=pl.int_range(n), **{"return": rng.standard_normal(n)}
+    panel = pl.DataFrame(rng.standard_normal((80, len(names))), schema=names).with_columns(
+        p=pl.lit(1), a=pl.int_range(80), r=rng.standard_normal(80)
     )
-    lines = repr(fit_cross_sections(panel, names)).splitlines()
-    assert len(lines) == 6
-    assert max(map(len, lines)) < 300
-    assert lines[2].endswith("… and 54 more")
+    fits = fit_cross_sections(panel, names, returns="r", period="p", asset="a")
+    return repr(fits).splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("n", "rest"), [(5, ""), (6, ""), (7, " and 1 more"), (60, " and 54 more")]
+)
+def test_the_text_counts_the_factors_it_leaves_out(n, rest):
+    names = [f"f{i}" for i in range(n)]
+    assert factors_line(names) == f"  factors    {n}: {', '.join(names[:6])}{rest}"
+
+
+def test_the_text_keeps_names_on_their_line():
+    answer = factors_line(["a\nb", "n" * 40, "m" * 41])
+    assert answer == f"  factors    3: a\\nb, {'n' * 40}, {'m' * 39}…"
+
+
+def test_the_text_groups_digits_and_counts_all_assets():
+    panel = pl.DataFrame({"period": range(1200), "asset": range(1200), "return": 0.1, "x": 1.0})
+    lines = repr(fit_cross_sections(panel, "x")).splitlines()
+    assert lines[1] == "  periods    1,200 from 0 to 1199"
+    assert lines[3] == "  assets     1,200, median 1 used in a period"
+    assert lines[4] == "  status     1,200 exact_fit"
 
 
 class Cells(html.parser.HTMLParser):

@@ -157,7 +157,6 @@ def test_small_p_values_are_not_rounded_to_zero(rng):
 @pytest.mark.parametrize(("n", "lags"), [(2, 1), (30, 3), (100, 4), (101, 4), (759, 6), (3000, 8)])
 def test_automatic_lags(n, lags, rng):
     wide = pl.DataFrame({"period": np.arange(n), "x": rng.standard_normal(n).cumsum()})
-    assert int(4 * (n / 100) ** (2 / 9)) == lags
     assert_frame_equal(fama_macbeth(wide, lags="auto"), fama_macbeth(wide, lags=lags))
     other = fama_macbeth(wide, lags=lags + 1)
     assert other["std_error"][0] != fama_macbeth(wide, lags="auto")["std_error"][0]
@@ -191,7 +190,15 @@ def test_one_period_and_none():
     one = pl.DataFrame({"period": [dt.date(2020, 1, 1)], "x": [0.1]})
     assert fama_macbeth(one).row(0) == ("x", 0.1, None, None, None, 1)
     assert fama_macbeth(one.clear(), lags="auto").row(0) == ("x", None, None, None, None, 0)
-    assert fama_macbeth(one).schema == fama_macbeth(one.clear()).schema
+    for wide in (one, one.clear()):
+        assert list(fama_macbeth(wide).schema.items()) == [
+            ("factor", pl.String),
+            ("premium", pl.Float64),
+            ("std_error", pl.Float64),
+            ("t_stat", pl.Float64),
+            ("p_value", pl.Float64),
+            ("n_periods", pl.UInt32),
+        ]
 
 
 def test_a_constant_factor_return_has_no_t():
@@ -227,6 +234,8 @@ WIDE = pl.DataFrame({"period": [1, 2, 2], "x": [0.1, 0.2, 0.3]})
         (WIDE.with_columns(x=pl.lit(True)), {}, "factor column 'x' is Boolean, expected a numeric"),
         (WIDE.with_columns(period=pl.lit(None)), {}, "period column 'period' is null in 3 rows, "
          "for example where x is 0.1; expected a value in every row"),
+        (WIDE.with_columns(period=pl.Series([1.0, None, 2.0])), {},
+         "period column 'period' is null in 1 row, for example where x is 0.2"),
         (WIDE.with_columns(period=pl.Series([1.0, float("nan"), 2.0])), {},
          "period column 'period' is null in 1 row, for example where x is 0.2"),
         (WIDE.with_columns(period=pl.concat_list("period")), {}, "period column 'period' is List"),
@@ -266,7 +275,8 @@ def test_lags_out_of_range(lags):
 
 def test_numpy_lags_and_very_many():
     wide = WIDE.head(2)
-    assert_frame_equal(fama_macbeth(wide, lags=np.int8(1)), fama_macbeth(wide, lags=1))
+    long = pl.DataFrame({"period": range(200), "x": np.sin(np.arange(200.0))})
+    assert_frame_equal(fama_macbeth(long, lags=np.int8(127)), fama_macbeth(long, lags=127))
     assert fama_macbeth(wide, lags=10**9)["n_periods"].item() == 2
 
 

@@ -11,7 +11,7 @@ from statsmodels.robust import norms
 
 import oracle
 import problems
-from vbase_py_utils.inference import assess_periods, newey_west_variance
+from vbase_py_utils.inference import assess_periods, fitted_values, newey_west_variance
 from vbase_py_utils.irls import SolverOptions, Status, fit_periods
 
 
@@ -142,6 +142,22 @@ def test_returns_that_are_all_equal_have_no_r_squared(rng):
         assert np.isnan(trust.r_squared[0])
 
 
+@pytest.mark.parametrize("spread", [1e-6, 1e-9, 1e-11])
+def test_r_squared_of_returns_that_differ_little(spread, rng):
+    X = np.column_stack([np.ones(60), rng.standard_normal(60)])
+    apart = X[:, 1] + rng.standard_normal(60)
+    plain, close = (assess(X, y)[1] for y in (apart, 1 + spread * apart))
+    assert close.r_squared[0] == pytest.approx(plain.r_squared[0], rel=1e-4)
+
+
+def test_r_squared_with_weights_near_the_largest_number(rng):
+    X, y, w = problems.mild(rng, 40, 3)
+    y += 0.02
+    plain, large = (assess(X, y, weights)[1] for weights in (w / w.max(), w / w.max() * 2.0**1023))
+    np.testing.assert_allclose(large.r_squared, plain.r_squared, rtol=1e-12)
+    np.testing.assert_allclose(large.robust_r_squared, plain.robust_r_squared, rtol=1e-12)
+
+
 @pytest.mark.parametrize("closeness", [1.0, 1e-2, 1e-4, 1e-7])
 def test_the_condition_number_is_that_of_the_weighted_unit_columns(closeness, rng):
     X, y, w = problems.mild(rng, 80, 4)
@@ -269,9 +285,92 @@ def test_residuals_at_the_corner_count_the_same_whatever_order_and_unit(cov_type
         )
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_exposures_that_outlying_assets_alone_tell_apart(seed):
+    # Among the inlying assets x1 is 0.7 x0: their A'A is singular up to rounding, not exactly.
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((40, 3))
+    X[:, 1] = 0.7 * X[:, 0]
+    X[:2, 1] += 1.0
+    y = 0.3 * X[:, 2] + rng.standard_normal(40)
+    y[:2] += [1e9, -0.7e9]
+    w = rng.lognormal(0, 1, 40)
+    w[1] = w[0]
+    assert np.isnan(std_errors(X, y, w)).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("share", [1e-3, 1e-4])
+def test_what_inlying_assets_say_little_about_has_a_sandwich(share, rng):
+    X = np.column_stack([rng.standard_normal(40), share * rng.standard_normal(40), np.ones(40)])
+    X[:2, 1] = 1.0
+    y = 0.3 * X[:, 0] + rng.standard_normal(40)
+    y[:2] += [1e6, -0.7e6]
+    w = rng.lognormal(0, 1, 40)
+    w[1] = w[0]
+    expected = oracle.std_errors(X, y, w, oracle.huber(X, y, w))
+    np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-5)
+
+
+def test_outlying_assets_do_not_set_the_unit_of_what_is_singular(rng):
+    X, w = np.ones((42, 1)), np.ones(42)
+    X[:2] = 1e7
+    y = rng.standard_normal(42)
+    y[:2] += [1e12, -1e12]
+    expected = oracle.std_errors(X, y, w, oracle.huber(X, y, w))
+    np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-5)
+
+
+def test_a_leverage_of_almost_one_has_a_sandwich(rng):
+    X, y, w = problems.mild(rng, 40, 3)
+    X[:, 2] = 0
+    X[7:9, 2] = [1.0, 5e-4]
+    w[7:9] = 1.0
+    y[7] = 0.3
+    expected = oracle.std_errors(X, y, w, oracle.huber(X, y, w))
+    np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0.3, 300.0, 3e4])
+def test_all_factors_that_lean_on_one_asset_have_no_sandwich(size, rng):
+    X, y, w = problems.mild(rng, 40, 3)
+    X[:, 2] = 0.01 * X[:, 0] + 0.02 * X[:, 1]
+    X[7, 2] += 1.0
+    y[7] = size
+    assert np.isnan(std_errors(X, y, w)).all()
+
+
+@pytest.mark.parametrize("closeness", [1e-2, 1e-4, 1e-6, 1e-8, 1e-9])
+def test_factors_that_one_asset_alone_tells_apart(closeness):
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        X, y, w = problems.mild(rng, 40, 3)
+        X[:, 2] = X[:, 0]
+        X[7, 2] += closeness
+        assert np.isnan(std_errors(X, y, w)).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("n", [5, 7])
+def test_a_residual_of_zero_alone_hides_nothing(n):
+    X, y = np.ones((n, 1)), np.arange(n) - n // 2.0
+    expected = oracle.std_errors(X, y, np.ones(n), oracle.huber(X, y))
+    np.testing.assert_allclose(std_errors(X, y), expected, rtol=1e-7)
+
+
+def test_a_factor_of_one_asset_and_one_of_outlying_assets(rng):
+    X = np.column_stack([rng.standard_normal(40), np.zeros(40), np.zeros(40), np.ones(40)])
+    X[:2, 1] = X[7, 2] = 1.0
+    y = 0.3 * X[:, 0] + rng.standard_normal(40)
+    y[:2] += [1e9, -0.7e9]
+    assert np.isnan(std_errors(X, y)).tolist() == [False, True, True, False]
+
+
 def test_exact_fits_keep_r_squared_and_condition_number_only(rng):
     X = rng.standard_normal((30, 3))
-    for y in (X @ [1.0, 2.0, 3.0], np.where(np.arange(30) < 8, rng.standard_normal(30), 0.0)):
+    some = np.where(np.arange(30) < 8, rng.standard_normal(30), 0.0)
+    for y, r_squared in (
+        (X @ [1.0, 2.0, 3.0], 1.0),
+        (some, 1 - some @ some / (some.var() * 30)),  # what fits is zero
+    ):
         fits, trust = assess(X, y)
         assert fits.status[0] == Status.exact_fit
         assert np.isnan(trust.std_errors).all()
@@ -280,7 +379,7 @@ def test_exact_fits_keep_r_squared_and_condition_number_only(rng):
         assert trust.condition_numbers[0] == pytest.approx(
             np.linalg.cond(X / np.linalg.norm(X, axis=0))
         )
-        assert np.isfinite(trust.r_squared[0])
+        assert trust.r_squared[0] == pytest.approx(r_squared, rel=1e-9)
 
 
 def test_periods_without_an_answer_have_nothing(rng):
@@ -294,7 +393,7 @@ def test_periods_without_an_answer_have_nothing(rng):
         "converged",
     ]
     for values in (
-        trust.std_errors[:, 0],
+        *trust.std_errors.T,
         trust.r_squared,
         trust.robust_r_squared,
         trust.condition_numbers,
@@ -322,6 +421,29 @@ def test_least_squares_with_a_scale_of_zero():
     theirs = sm.OLS(y, X).fit().get_robustcov_results("HC1").bse
     assert trust.std_errors[0][3] == pytest.approx(theirs[3], rel=1e-10)
     assert (trust.robustness_weights == 1).all()
+
+
+def test_least_squares_with_a_scale_of_rounding(rng):
+    X = np.eye(4)[[0, 1, 2, 3, 3]] @ rng.standard_normal((4, 4))
+    assert np.isnan(std_errors(X, rng.standard_normal(5), huber_t=np.inf)).all()
+
+
+@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+def test_standard_errors_too_large_to_hold_are_nan(cov_type, rng):
+    y = rng.standard_normal(20)
+    y = np.concatenate([y, -y]) * 1e155
+    fits, trust = assess(np.full((40, 1), 1e-155), y, cov_type=cov_type)
+    assert np.isfinite(fits.coefficients).all()
+    assert np.isnan(trust.std_errors).all()
+    assert np.isfinite(trust.robustness_weights).all()
+
+
+def test_fitted_values_raise_no_warning():
+    X = np.array([[np.inf, np.inf], [1e300, 1e300], [np.nan, 1.0], [1.0, 2.0]])
+    with np.errstate(all="raise"):
+        fitted = fitted_values(X, np.array([[1e10, -1e10]]), np.array([0, 4]))
+    assert np.isnan(fitted[[0, 2]]).all()
+    assert fitted[3] == -1e10
 
 
 # --- units

@@ -24,9 +24,9 @@ SINGULAR_SHARE = 1e-12
 # Residuals within this share of huber_t scales are there exactly but for the end of the iteration:
 # among few assets with one exposure, balance often holds some of them at the corner of psi.
 CORNER_SHARE = 1e-8
-# A residual below this many scales, or below this many units of its rounding, may be zero because
-# the fit had to go through its row: then the leverage of the row is one, up to this much.
-NO_RESIDUAL, ROUNDINGS, FULL_LEVERAGE = 1e-8, 64, 1e-8
+# A residual below this many scales, or this many units of its rounding, may be zero because the
+# fit had to go through its row. Both are generous: it is so if the leverage of the row is one.
+NO_RESIDUAL, ROUNDINGS, FULL_LEVERAGE = 1e-8, 1e4, 1 - 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ def _carried_alone(X: FloatArray, suspects: NDArray[np.intp]) -> NDArray[np.bool
     U, _, _, _ = whiten(X, np.ones(len(X)), None)  # weights would hide rows of little weight
     Q, R = np.linalg.qr(U)
     rows = Q[suspects]
-    forced = rows[(rows**2).sum(axis=1) >= 1 - FULL_LEVERAGE]
+    forced = rows[(rows**2).sum(axis=1) >= FULL_LEVERAGE]
     return _involved(np.linalg.pinv(R) @ forced.T)
 
 

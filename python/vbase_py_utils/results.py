@@ -140,7 +140,7 @@ class CrossSectionFits(Generic[Frame]):
         )
 
     def collect(self) -> CrossSectionFits[pl.DataFrame]:
-        """Run the fit once and hold all frames in memory; an eager result is given back as it is.
+        """Run the fit once and hold its frames in memory; of an eager result, give the same frames.
 
         Raises what the estimating function says it raises for the values of the panel.
         """
