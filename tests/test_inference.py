@@ -349,6 +349,25 @@ def test_factors_that_one_asset_alone_tells_apart(closeness):
         assert np.isnan(std_errors(X, y, w)).tolist() == [True, False, True]
 
 
+def test_units_of_exposures_do_not_hide_what_leans_on_one_asset(rng):
+    X, y, w = problems.mild(rng, 40, 3)
+    X[:, 2] = X[:, 0]
+    X[7, 2] += 1.0
+    X *= [1e-9, 1.0, 1e9]
+    assert np.isnan(std_errors(X, y, w)).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("closeness", [1e-4, 1e-6])
+def test_a_factor_of_outlying_assets_beside_collinear_ones(closeness, rng):
+    X = rng.standard_normal((40, 4))
+    X[:, 1] = X[:, 0] + closeness * X[:, 1]
+    X[:, 2] = 0.0
+    X[:2, 2] = 1.0
+    y = 0.3 * X[:, 3] + rng.standard_normal(40)
+    y[:2] += [1e9, -0.7e9]
+    assert np.isnan(std_errors(X, y)).tolist() == [False, False, True, False]
+
+
 @pytest.mark.parametrize("n", [5, 7])
 def test_a_residual_of_zero_alone_hides_nothing(n):
     X, y = np.ones((n, 1)), np.arange(n) - n // 2.0

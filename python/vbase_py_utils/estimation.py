@@ -367,9 +367,8 @@ def _full_columns(
     """Build the columns that only a full fit has; ``fitted`` is for all ``rows``."""
     weights = np.full(rows.height, np.nan)
     weights[usable] = trust.robustness_weights
-    returns = rows[RETURN].to_numpy()
-    with np.errstate(over="ignore"):
-        specific = _finite(returns) - fitted
+    with np.errstate(over="ignore", invalid="ignore"):
+        specific = rows[RETURN].to_numpy() - fitted
     per_row = {
         FITTED: _finite(fitted),
         SPECIFIC_RETURN: _finite(specific),
