@@ -26,7 +26,7 @@ from vbase_py_utils import (
 )
 from vbase_py_utils.demo import FACTORS
 
-FRAMES = ("factor_returns", "coefficients", "specific_returns", "diagnostics", "failures")
+FRAMES = ("factor_returns", "coefficients", "specific_returns", "diagnostics", "bad_periods")
 DIAGNOSTICS = {
     "n_assets": pl.UInt32,
     "n_excluded": pl.UInt32,
@@ -79,7 +79,7 @@ def test_frames_have_the_columns_of_the_contract(weighted):
         "robustness_weight": f64,
     }
     assert dict(fits.diagnostics.schema) == {"month": pl.String, **DIAGNOSTICS}
-    assert dict(fits.failures.schema) == {
+    assert dict(fits.bad_periods.schema) == {
         "month": pl.String,
         "status": DIAGNOSTICS["status"],
         "reason": pl.String,
@@ -298,14 +298,14 @@ def test_identities(panel, huber_t):
             continue
         root = np.sqrt(its["weight"].to_numpy())
         u = root * its["specific_return"].to_numpy()
-        assert scale == pytest.approx(np.median(np.abs(u)) / oracle.NORMAL_QUARTILE, rel=1e-6)
+        assert scale == pytest.approx(np.median(np.abs(u)) / oracle.NORMAL_QUARTILE, rel=1e-9)
         assert downweighted == (np.abs(u / scale) > huber_t).sum()
         if status == "converged":
             psi = np.clip(u / scale, -huber_t, huber_t)
             np.testing.assert_allclose(its["robustness_weight"], psi / (u / scale), rtol=1e-9)
             for factor in ("a", "b"):
                 x = root * its[factor].to_numpy()
-                assert abs(x @ psi) <= 1e-7 * np.linalg.norm(x) * np.sqrt(len(x))
+                assert abs(x @ psi) <= 1e-9 * np.linalg.norm(x) * np.sqrt(len(x))
 
 
 @settings(max_examples=30, deadline=None)
@@ -325,11 +325,8 @@ def test_neither_order_nor_names_nor_blocks_matter(panel, n_blocks, seed):
         reference.specific_returns.drop("asset"), null_equal=True
     )
     permuted = fit(panel.sample(fraction=1, shuffle=True, seed=seed))
-    # A step more or less, where a change lands on the tolerance, moves numbers by as much.
-    loose = {"rel_tol": 1e-8, "abs_tol": 1e-10}
-    steps = [fits.diagnostics["n_iter"] for fits in (permuted, reference)]
-    if steps[0].equals(steps[1]):
-        loose = {"rel_tol": 1e-10, "abs_tol": 1e-12}
+    # A step more or less, where a change lands on the tolerance, moves numbers by some of it.
+    loose = {"rel_tol": 1e-9, "abs_tol": 1e-12}
     assert_frame_equal(permuted.coefficients, reference.coefficients, **loose)
     assert_frame_equal(
         permuted.diagnostics.drop("n_iter"), reference.diagnostics.drop("n_iter"), **loose
@@ -413,7 +410,7 @@ def test_bad_periods_say_so_and_leave_the_others_alone(spoilt):
         alone = fit_cross_sections(spoilt.filter(healthy), FACTORS, max_iter=limit, **options)
         for name, its in frames(alone).items():
             assert_frame_equal(getattr(fits, name).filter(healthy), its, check_exact=True)
-    assert fits.failures.rows() == [
+    assert fits.bad_periods.rows() == [
         ("2023-02", "too_few_assets", "too_few_assets: 0 usable assets for 3 exposures"),
         ("2023-04", "too_few_assets", "too_few_assets: 2 usable assets for 3 exposures"),
         (
@@ -456,6 +453,27 @@ def test_bad_periods_are_null_where_they_have_no_number(spoilt):
             assert frame.filter(period=period)[name].null_count() == len(
                 frame.filter(period=period)
             ), (name, period)
+
+
+def test_most_returns_exactly_explained_is_an_exact_fit(weighted, rng):
+    noise = np.where(np.arange(50) < 15, rng.standard_normal(50), 0.0)
+    february = pl.col("period") == "2023-02"
+    exact = pl.sum_horizontal(FACTORS)
+    panel = weighted.with_columns(
+        pl.when(february)
+        .then(exact + pl.lit(pl.Series(noise)).gather(pl.int_range(pl.len()) % 50))
+        .otherwise("return")
+        .alias("return")
+    )
+    fits = fit_cross_sections(panel, FACTORS, weights="weight", on_failure="raise")
+    assert fits.bad_periods.select("period", "status").rows() == [("2023-02", "exact_fit")]
+    coefficients = fits.coefficients.filter(february)
+    np.testing.assert_allclose(coefficients["factor_return"], 1.0, rtol=1e-9)
+    assert coefficients["std_error"].null_count() == 3
+    rows = fits.specific_returns.filter(february)
+    np.testing.assert_allclose(rows["specific_return"], noise, atol=1e-9)
+    assert rows["robustness_weight"].null_count() == 50
+    assert fits.specific_returns["robustness_weight"].null_count() == 50
 
 
 def test_on_failure_raise(spoilt):
@@ -660,6 +678,11 @@ def test_collect_runs_the_kernel_once_per_block(weighted, blocks):
     assert_equal_fits(fits, eager)
     assert fits.collect().coefficients.equals(fits.coefficients)
     assert blocks == []
+
+
+def test_raising_runs_the_kernel_once_too(weighted, blocks):
+    fit_cross_sections(weighted.lazy(), FACTORS, on_failure="raise").collect()
+    assert sum(blocks) == 12
 
 
 def test_queries_on_several_frames(weighted):

@@ -154,11 +154,13 @@ def test_small_p_values_are_not_rounded_to_zero(rng):
     assert 0 < row["p_value"] < 1e-100
 
 
-@pytest.mark.parametrize(("n", "lags"), [(2, 1), (30, 3), (100, 4), (101, 4), (759, 6), (3000, 8)])
+@pytest.mark.parametrize(
+    ("n", "lags"), [(2, 1), (30, 3), (99, 3), (100, 4), (101, 4), (759, 6), (3000, 8)]
+)
 def test_automatic_lags(n, lags, rng):
     wide = pl.DataFrame({"period": np.arange(n), "x": rng.standard_normal(n).cumsum()})
     assert_frame_equal(fama_macbeth(wide, lags="auto"), fama_macbeth(wide, lags=lags))
-    other = fama_macbeth(wide, lags=lags + 1)
+    other = fama_macbeth(wide, lags=lags - 1)
     assert other["std_error"][0] != fama_macbeth(wide, lags="auto")["std_error"][0]
 
 
@@ -227,11 +229,13 @@ WIDE = pl.DataFrame({"period": [1, 2, 2], "x": [0.1, 0.2, 0.3]})
     [
         (WIDE, {}, "period column 'period' repeats a period in 2 rows, for example 2; "
          "expected one row per period"),
-        (WIDE, {"period": "date"}, "period 'date' not in the panel, whose columns are "
+        (WIDE, {"period": "date"}, "period 'date' not in the factor returns, whose columns are "
          "'period', 'x'"),
-        (WIDE.select("period"), {}, "no exposures given, expected at least one column name"),
-        (WIDE.with_columns(x=pl.lit("a")), {}, "factor column 'x' is String, expected a numeric"),
-        (WIDE.with_columns(x=pl.lit(True)), {}, "factor column 'x' is Boolean, expected a numeric"),
+        (WIDE.select("period"), {}, "there is no column beside the period; expected factor returns "
+         "as one row per period and one numeric column per factor"),
+        (WIDE.with_columns(y=pl.lit("a")), {}, "column 'y' is String; expected factor returns as "
+         "one row per period and one numeric column per factor"),
+        (WIDE.with_columns(x=pl.lit(True)), {}, "column 'x' is Boolean; expected factor returns"),
         (WIDE.with_columns(period=pl.lit(None)), {}, "period column 'period' is null in 3 rows, "
          "for example where x is 0.1; expected a value in every row"),
         (WIDE.with_columns(period=pl.Series([1.0, None, 2.0])), {},
@@ -273,13 +277,38 @@ def test_lags_out_of_range(lags):
         fama_macbeth(WIDE.head(2), lags=lags)
 
 
-def test_numpy_lags_and_very_many():
-    wide = WIDE.head(2)
+def test_lags_need_more_periods_than_lags(rng):
+    # With as many lags as periods, Newey-West's estimate runs to zero.
+    x = rng.standard_normal(30)
+    few = np.where(np.arange(30) < 5, x, np.nan)
+    wide = pl.DataFrame({"period": np.arange(30), "x": x, "few": few})
+    answer = fama_macbeth(wide, lags=5)
+    assert answer["std_error"][0] > 0
+    assert answer.row(1) == ("few", pytest.approx(x[:5].mean()), None, None, None, 5)
+    assert fama_macbeth(wide, lags=4)["std_error"].null_count() == 0
+    for lags in (30, 10**17):
+        assert fama_macbeth(wide, lags=lags)["std_error"].null_count() == 2
+    assert fama_macbeth(wide, lags=29)["std_error"].null_count() == 1
+
+
+def test_lags_of_numpy_types():
     long = pl.DataFrame({"period": range(200), "x": np.sin(np.arange(200.0))})
     assert_frame_equal(fama_macbeth(long, lags=np.int8(127)), fama_macbeth(long, lags=127))
-    assert fama_macbeth(wide, lags=10**9)["n_periods"].item() == 2
 
 
 def test_no_frame_at_all():
-    with pytest.raises(TypeError, match="expected a Polars DataFrame or LazyFrame"):
+    with pytest.raises(TypeError, match="factor_returns is list, expected a Polars DataFrame or"):
         fama_macbeth([1, 2, 3])
+
+
+def test_the_frame_of_coefficients_is_not_the_wide_one(panel):
+    fits = fit_cross_sections(panel, "Factor_0")
+    with pytest.raises(PanelError, match="column 'factor' is String; expected factor returns as"):
+        fama_macbeth(fits.coefficients)
+
+
+def test_a_period_that_is_not_that_of_the_fits(panel):
+    fits = fit_cross_sections(panel.rename({"period": "month"}), "Factor_0", period="month")
+    assert_frame_equal(fama_macbeth(fits, period="month"), fama_macbeth(fits))
+    with pytest.raises(ValueError, match="period is 'date', but that of the fits is 'month'"):
+        fama_macbeth(fits, period="date")

@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import polars as pl
 import statsmodels.api as sm
+from polars.testing import assert_frame_equal
 
-from vbase_py_utils import factor_returns
+from vbase_py_utils import factor_returns, fama_macbeth, fit_cross_sections
 
 BETAS = ["beta_MktRF", "beta_SMB", "beta_HML", "beta_Mom"]
 
@@ -35,3 +36,46 @@ def test_the_premia_follow_the_published_factors(french_panel):
     for beta, least in zip(BETAS, (0.99, 0.94, 0.85, 0.90), strict=True):
         factor = published[beta.removeprefix("beta_")].to_numpy()
         assert np.corrcoef(answer[beta].to_numpy(), factor)[0, 1] > least
+
+
+def test_what_the_readme_and_the_notebook_say_in_words(french_panel):
+    robust = fit_cross_sections(french_panel, BETAS)
+    least_squares = fit_cross_sections(french_panel, BETAS, huber_t=float("inf"))
+
+    january = robust.diagnostics.filter(period=pl.date(1990, 1, 1)).row(0, named=True)
+    assert january["r_squared"] < 0
+    assert round(january["robust_r_squared"], 2) == 0.37
+    gain = robust.diagnostics["robust_r_squared"] - robust.diagnostics["r_squared"]
+    assert robust.diagnostics["period"][gain.arg_max()] == january["period"]
+
+    shares = (
+        robust.specific_returns.group_by("asset")
+        .agg((pl.col("robustness_weight") < 1).mean().round(2))
+        .sort("robustness_weight", descending=True)
+    )
+    share = dict(shares.rows())
+    assert shares["asset"].head(5).to_list()[:2] == ["Enrgy", "Durbl"]
+    assert not any(name.startswith("S") and name != "Shops" for name in shares["asset"].head(8))
+    assert (share["Enrgy"], share["Durbl"], share["S1V1"]) == (0.43, 0.39, 0.24)
+    assert (share["S5V5"], share["S5V1"]) == (0.23, 0.04)
+    assert min(share.values()) == share["S5V1"]
+
+    august = pl.col("period") == pl.date(1960, 8, 1)
+    small_growth = robust.specific_returns.filter(august, asset="S1V1")
+    assert round(small_growth["specific_return"].item(), 2) == 0.16
+    momentum = pl.col("factor") == "beta_Mom"
+    ours, theirs = (f.coefficients.filter(august & momentum) for f in (robust, least_squares))
+    assert round(ours["factor_return"].item(), 3) == -0.010
+    assert round(theirs["factor_return"].item(), 3) == -0.045
+    apart = ours["factor_return"].item() - theirs["factor_return"].item()
+    assert round(apart / ours["std_error"].item(), 1) == 1.5
+
+    paid, paid_ls = (fama_macbeth(f, lags="auto") for f in (robust, least_squares))
+    assert [abs(t) > 2 for t in paid["t_stat"]] == [True, False, True, True]
+    assert ((paid["premium"] - paid_ls["premium"]).abs() < 0.25 * paid["std_error"]).all()
+    assert_frame_equal(paid, fama_macbeth(robust, lags=6))
+
+    beyond = robust.coefficients.group_by("factor").agg((pl.col("t_stat").abs() > 2).mean())
+    share = dict(beyond.rows())
+    assert share["beta_MktRF"] > 0.8
+    assert max(share["beta_HML"], share["beta_Mom"]) < 0.5

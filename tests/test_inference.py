@@ -103,15 +103,19 @@ def with_constant(rng, n, k):
 
 def test_least_squares_has_the_inference_of_statsmodels(rng):
     # WLS in statsmodels 0.14 and 0.15: HC1 is the sandwich, its default is H1 without outliers.
-    X, y, w = with_constant(rng, 60, 4)
-    theirs = sm.WLS(y, X, weights=w).fit()
-    _, trust = assess(X, y, w, huber_t=np.inf)
-    np.testing.assert_allclose(trust.std_errors[0], theirs.get_robustcov_results("HC1").bse)
-    np.testing.assert_allclose(std_errors(X, y, w, huber_t=np.inf, cov_type="H1"), theirs.bse)
-    assert trust.r_squared[0] == pytest.approx(theirs.rsquared, rel=1e-12)
-    assert trust.robust_r_squared[0] == pytest.approx(theirs.rsquared, rel=1e-12)
-    assert (trust.robustness_weights == 1).all()
-    assert trust.n_downweighted[0] == 0
+    for case in range(30):
+        k = int(rng.integers(2, 12))
+        X, y, w = with_constant(rng, int(rng.integers(3 * k, 200)), k)
+        theirs = sm.WLS(y, X, weights=w).fit()
+        _, trust = assess(X, y, w, huber_t=np.inf)
+        hc1 = theirs.get_robustcov_results("HC1").bse
+        np.testing.assert_allclose(trust.std_errors[0], hc1, rtol=1e-9, err_msg=str(case))
+        h1 = std_errors(X, y, w, huber_t=np.inf, cov_type="H1")
+        np.testing.assert_allclose(h1, theirs.bse, rtol=1e-9, err_msg=str(case))
+        assert trust.r_squared[0] == pytest.approx(theirs.rsquared, rel=1e-9)
+        assert trust.robust_r_squared[0] == pytest.approx(theirs.rsquared, rel=1e-9)
+        assert (trust.robustness_weights == 1).all()
+        assert trust.n_downweighted[0] == 0
 
 
 def test_r_squared_equals_statsmodels_with_the_final_weights(rng):
@@ -330,6 +334,17 @@ def test_a_leverage_of_almost_one_has_a_sandwich(rng):
     np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-5)
 
 
+def test_a_leverage_of_almost_one_beside_a_wild_return_has_a_sandwich(rng):
+    # The rounding of row 7 hides its residual, but row 8 has the factor too.
+    X, y, w = problems.mild(rng, 40, 3)
+    X[:, 2] = 0
+    X[7:9, 2] = [1.0, 1e-3]
+    w[7:9] = 1.0
+    y[7:9] += [1e8, 1e5]
+    expected = oracle.std_errors(X, y, w, oracle.huber(X, y, w))
+    np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("size", [0.3, 300.0, 3e4])
 def test_all_factors_that_lean_on_one_asset_have_no_sandwich(size, rng):
     X, y, w = problems.mild(rng, 40, 3)
@@ -526,27 +541,34 @@ def test_inputs_are_left_alone(rng):
 # --- what a standard error is for
 
 
+@pytest.mark.parametrize("n", [50, 200])
 @pytest.mark.parametrize("noise", ["inverse variance", "homoskedastic"])
-def test_the_sandwich_is_the_spread_of_the_estimate(noise):
+def test_the_sandwich_is_the_spread_of_the_estimate(noise, n):
     # Weights lognormal(1): they are the inverse variances of the noise, or have nothing to do
-    # with it. One design, 4,000 samples of the noise.
+    # with it. Five designs, 1,500 samples of the noise for each.
     rng = np.random.default_rng(5)
-    n, k, samples = 200, 3, 4000
-    X, w = rng.standard_normal((n, k)), rng.lognormal(0, 1, n)
-    sd = 1 / np.sqrt(w) if noise == "inverse variance" else np.ones(n)
-    y = (rng.standard_normal((samples, n)) * sd).ravel()
-    starts = np.arange(samples + 1) * n
-    X, w = np.tile(X, (samples, 1)), np.tile(w, samples)
-    fits, trust = assess(X, y, w, starts)
-    spread = fits.coefficients.std(axis=0)
-    ratios = trust.std_errors.mean(axis=0) / spread
-    assert (np.abs(ratios - 1) < 0.1).all(), ratios
+    k, samples, designs = 3, 1500, 5
+    ratios, h1 = np.empty((2, designs, k))
+    for design in range(designs):
+        X, w = rng.standard_normal((n, k)), rng.lognormal(0, 1, n)
+        sd = 1 / np.sqrt(w) if noise == "inverse variance" else np.ones(n)
+        y = (rng.standard_normal((samples, n)) * sd).ravel()
+        starts = np.arange(samples + 1) * n
+        X, w = np.tile(X, (samples, 1)), np.tile(w, samples)
+        fits, trust = assess(X, y, w, starts)
+        spread = fits.coefficients.std(axis=0)
+        ratios[design] = trust.std_errors.mean(axis=0) / spread
+        h1[design] = assess(X, y, w, starts, cov_type="H1")[1].std_errors.mean(axis=0) / spread
+    # Of 50 assets a few weights may carry a factor: single ratios are then as low as 0.7.
+    assert abs(np.median(ratios) - 1) < 0.1, ratios
+    assert abs(ratios.mean() - 1) < 0.1, ratios
+    if n == 200:
+        assert (np.abs(ratios - 1) < 0.1).all(), ratios
     # H1 is right for the first only: NUMERICS has it a third too small for the second.
-    h1 = assess(X, y, w, starts, cov_type="H1")[1].std_errors.mean(axis=0) / spread
     if noise == "inverse variance":
         assert (np.abs(h1 - 1) < 0.1).all(), h1
     else:
-        assert (h1 < 0.85).all(), h1
+        assert np.median(h1) < 0.8, h1
 
 
 # --- Newey-West
@@ -566,19 +588,13 @@ def test_newey_west_without_lags_is_the_variance_of_a_mean(rng):
     assert newey_west_variance(x, 0) == pytest.approx(np.var(x, ddof=1) / 40, rel=1e-12)
 
 
-def test_newey_west_beyond_the_length_of_the_series(rng):
-    # Autocovariances there are sums of nothing; the Bartlett weights still count the lags asked.
-    x = rng.standard_normal(5)
-    d = x - x.mean()
-    weighted = sum((1 - abs(i - j) / 11) * d[i] * d[j] for i in range(5) for j in range(5))
-    assert newey_west_variance(x, 10) == pytest.approx(weighted / 5 / 4, rel=1e-10)
-
-
 def test_newey_west_of_equal_values_is_zero():
     assert newey_west_variance(np.full(7, 0.1), 2) == 0
 
 
 def test_newey_west_is_never_negative(rng):
-    # With ever more lags it tends to the square of a sum that is zero.
-    for _ in range(50):
-        assert newey_west_variance(rng.standard_normal(20), 10**17) >= 0
+    # Its weights make it so, up to rounding of series that alternate.
+    for n in (2, 3, 4, 20):
+        for _ in range(20):
+            x = rng.standard_normal(n) + 1e8 * (-1.0) ** np.arange(n)
+            assert newey_west_variance(x, n - 1) >= 0

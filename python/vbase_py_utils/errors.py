@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 
@@ -26,10 +26,12 @@ class PanelError(VbaseError, ValueError):
     """The panel, or the columns named for it, cannot be used."""
 
     @classmethod
-    def missing_columns(cls, role: str, missing: Sequence[str], available: Sequence[str]) -> Self:
-        """Build the error for columns that are not in the panel."""
+    def missing_columns(
+        cls, role: str, missing: Sequence[str], available: Sequence[str], frame: str = "the panel"
+    ) -> Self:
+        """Build the error for columns that are not in the frame."""
         return cls(
-            f"{role} {_listed(missing)} not in the panel, whose columns are {_listed(available)}"
+            f"{role} {_listed(missing)} not in {frame}, whose columns are {_listed(available)}"
         )
 
     @classmethod
@@ -101,6 +103,15 @@ class PanelError(VbaseError, ValueError):
         return cls(
             f"period column {period!r} repeats a period in {_rows(count, at_least=False)}, "
             f"for example {example}; expected one row per period"
+        )
+
+    @classmethod
+    def not_wide(cls, odd: Mapping[str, object]) -> Self:
+        """Build the error for factor returns in another form; ``odd``: columns and their types."""
+        found = [f"column {name!r} is {dtype}" for name, dtype in odd.items()]
+        return cls(
+            f"{found[0] if found else 'there is no column beside the period'}; expected factor "
+            "returns as one row per period and one numeric column per factor"
         )
 
     @classmethod

@@ -106,7 +106,8 @@ def factor_returns(
     ----------
     panel
         Long frame, one row per (period, asset), in any order. A LazyFrame stays lazy: nothing runs
-        before ``collect()``. Anything that exports an Arrow stream is taken like a DataFrame.
+        before ``collect()``. Anything that exports an Arrow stream is taken like a DataFrame; a
+        pandas frame needs its keys as columns: ``reset_index()``.
     exposures
         Column name or names, in the order of the answer; numeric or Boolean.
     returns, weights, period, asset
@@ -208,15 +209,16 @@ def fit_cross_sections(
     period, asset
         Key columns; they may not have the name of another column of the frames below.
     cov_type
-        "sandwich": standard errors that hold whatever the weights are. "H1": those statsmodels
-        gives by default, right where weights are proportional to 1 / variance.
+        "sandwich": standard errors that are consistent whatever the weights are, but too small for
+        a factor that few assets carry, or few large weights. "H1": those statsmodels gives by
+        default, right where weights are proportional to 1 / variance.
 
     Returns
     -------
     CrossSectionFits
         Frames ``factor_returns`` (a row per period), ``coefficients`` (per period and factor, with
         standard errors and t-values), ``specific_returns`` (per row of the panel), ``diagnostics``
-        (per period) and ``failures`` (per period that did not converge, with the reason): lazy when
+        (per period) and ``bad_periods`` (per period with another status, and the reason): lazy when
         the panel is, then ``collect()`` runs the fit once for all of them.
 
     Raises

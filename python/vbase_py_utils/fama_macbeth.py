@@ -59,15 +59,15 @@ def fama_macbeth(
         A row per factor, in the order of the columns: factor, premium (mean factor return, in its
         units), std_error, t_stat, p_value (two-sided, Student's t with T - 1 degrees of freedom),
         n_periods (T). Periods whose factor return is null, NaN or infinite do not count, and lags
-        run over those that do. Null where there are too few periods (one for the premium, two for
-        the rest), or for t and p no variation.
+        run over those that do. Null where there are too few periods: none for the premium, one or
+        no more than lags for the rest. Without variation over time, t and p are null.
 
     Raises
     ------
     PanelError
         The period or the factors are missing, factors are not numeric, a period is null or repeats.
     ValueError, TypeError
-        ``lags`` is out of range; ``factor_returns`` is not a frame.
+        ``lags`` is out of range; ``period`` is not that of the fits; no frame is given.
 
     Notes
     -----
@@ -83,12 +83,15 @@ def fama_macbeth(
     >>> f"{premium['premium']:.3f} {premium['std_error']:.4f} {premium['t_stat']:.2f}"
     '0.020 0.0041 4.90'
     """
+    _check_lags(lags)
     if isinstance(factor_returns, CrossSectionFits):
         frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
-        period = frame.collect_schema().names()[0]
+        own = frame.collect_schema().names()[0]
+        if period not in {own, "period"}:
+            raise ValueError(f"period is {period!r}, but that of the fits is {own!r}: leave it out")
+        period = own
     else:
-        frame = as_frame(factor_returns)
-    _check_lags(lags)
+        frame = as_frame(factor_returns, "factor_returns")
     rows = [
         (name, *_premium(values.cast(pl.Float64).to_numpy(), lags))
         for name, values in _factors(frame.lazy().collect(), period).items()
@@ -105,15 +108,13 @@ def _check_lags(lags: object) -> None:
 def _factors(wide: pl.DataFrame, period: str) -> dict[str, pl.Series]:
     """Values of each factor in order of time; PanelError unless one row per period, and numbers."""
     if period not in wide.columns:
-        raise PanelError.missing_columns("period", [period], wide.columns)
+        raise PanelError.missing_columns("period", [period], wide.columns, "the factor returns")
     # Under names of our own: Polars would read a name such as "^x$" as a pattern.
     factors = {column.name: column.alias(FACTOR) for column in wide.get_columns()}
     keys = factors.pop(period).alias(PERIOD)
-    if not factors:
-        raise PanelError.no_exposures()
-    for name, values in factors.items():
-        if not (values.dtype.is_numeric() or values.dtype == pl.Null):
-            raise PanelError.not_numeric("factor", name, values.dtype)
+    odd = {name: v.dtype for name, v in factors.items() if not _is_number(v.dtype)}
+    if odd or not factors:
+        raise PanelError.not_wide(odd)
     check_key_type("period", period, keys.dtype)
     missing = missing_keys(keys).arg_true()
     if not missing.is_empty():
@@ -127,6 +128,10 @@ def _factors(wide: pl.DataFrame, period: str) -> dict[str, pl.Series]:
     return {name: values.gather(order) for name, values in factors.items()}
 
 
+def _is_number(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Null
+
+
 def _premium(series: FloatArray, lags: int | Literal["auto"]) -> tuple[float | int, ...]:
     """Premium, standard error, t, p and number of periods of a factor; NaN where undefined."""
     series = series[np.isfinite(series)]
@@ -137,9 +142,9 @@ def _premium(series: FloatArray, lags: int | Literal["auto"]) -> tuple[float | i
     exponent = int(np.frexp(np.abs(series).max())[1])
     series = np.ldexp(series, -exponent)
     premium = float(np.ldexp(series.mean(), exponent))
-    if n == 1:
-        return premium, np.nan, np.nan, np.nan, 1
     n_lags = int(4 * (n / 100) ** (2 / 9)) if lags == "auto" else int(lags)
+    if n < 2 or n_lags >= n:
+        return premium, np.nan, np.nan, np.nan, n
     error = float(np.sqrt(newey_west_variance(series, n_lags)))
     if error == 0:
         return premium, 0.0, np.nan, np.nan, n

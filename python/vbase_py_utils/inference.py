@@ -60,7 +60,7 @@ def assess_periods(
     """Assess every period of a block; X, y, w and starts as ``fit_periods`` got them.
 
     Standard errors: "sandwich", n/(n-k) W^-1 [sum psi_s(u)^2 a a'] W^-1 with W = sum psi' a a', is
-    right whatever the weights; "H1" is statsmodels' default, right for inverse-variance weights.
+    consistent whatever the weights; "H1", statsmodels' default, for inverse-variance weights.
     R squared is 1 - sum w u^2 / sum w (y - mean_w y)^2; robust: w times the robustness weights.
     Source: Huber and Ronchetti (2009), Robust Statistics, section 7.6.
     """
@@ -92,8 +92,10 @@ def assess_periods(
             weights = robustness_weights[rows] = huber.weight(z)
             root = np.sqrt(weights)
             robust_r_squared[t] = _r_squared(root * u, root * v, root * root_w)
-            variances = _variances(problem, z, huber, cov_type)
-            if cov_type == "sandwich":
+            if cov_type == "H1":
+                variances = _h1_variances(problem, z, huber)
+            else:
+                variances = _sandwich_variances(problem, z, huber)
                 zero = np.maximum(NO_RESIDUAL * unit, ROUNDINGS * EPS * problem.row_sizes(b))
                 variances[_carried_alone(X[rows], np.flatnonzero(np.abs(u) <= zero))] = np.nan
             std_errors[t] = np.ldexp(unit * np.sqrt(variances), to_b)
@@ -151,22 +153,26 @@ def _at_corners(z: FloatArray, huber_t: float) -> FloatArray:
     return np.where(at_corner, np.copysign(huber_t, z), z) if np.isfinite(huber_t) else z
 
 
-def _variances(problem: Problem, z: FloatArray, huber: Huber, cov_type: CovType) -> FloatArray:
-    """Variances (k,) of the coefficients of the design, in units of the squared scale.
+def _h1_variances(problem: Problem, z: FloatArray, huber: Huber) -> FloatArray:
+    """H1 variances (k,) of the coefficients of the design, in units of the squared scale."""
+    n, k = problem.A.shape
+    psi = huber.psi(z)
+    m = huber.psi_prime(z).mean()
+    correction = 1 + (k / n) * (1 - m) / m  # psi' is 0 or 1: its variance is m (1 - m)
+    inflated = correction**2 * (psi @ psi) / (n - k) / m**2
+    half = problem.coefficients(solve_triangular(problem.factor, np.eye(k), lower=True).T)
+    return np.asarray(inflated * (half**2).sum(axis=1))
 
-    A sandwich is NaN for a coefficient that no inlying row says anything about.
+
+def _sandwich_variances(problem: Problem, z: FloatArray, huber: Huber) -> FloatArray:
+    """Sandwich variances (k,) of the coefficients of the design, in units of the squared scale.
+
+    NaN for a coefficient that no inlying row says anything about.
     """
     A = problem.A
     n, k = A.shape
-    psi, inlying = huber.psi(z), huber.psi_prime(z)
-    if cov_type == "H1":
-        half = problem.coefficients(solve_triangular(problem.factor, np.eye(k), lower=True).T)
-        m = inlying.mean()
-        correction = 1 + (k / n) * (1 - m) / m  # psi' is 0 or 1: its variance is m (1 - m)
-        inflated = correction**2 * (psi @ psi) / (n - k) / m**2
-        return np.asarray(inflated * (half**2).sum(axis=1))
-    inverse, null = _inverse(A.T @ (A * inlying[:, None]))
-    scored = A * psi[:, None]
+    inverse, null = _inverse(A.T @ (A * huber.psi_prime(z)[:, None]))
+    scored = A * huber.psi(z)[:, None]
     bread = problem.coefficients(inverse)
     variances: FloatArray = n / (n - k) * ((bread @ (scored.T @ scored)) * bread).sum(axis=1)
     variances[_involved(problem.coefficients(null))] = np.nan
@@ -174,7 +180,7 @@ def _variances(problem: Problem, z: FloatArray, huber: Huber, cov_type: CovType)
 
 
 def _carried_alone(X: FloatArray, suspects: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which exposures X (n, k) could not be told apart without one of the rows ``suspects``.
+    """Which coefficients of X (n, k) are not determined once one of the rows ``suspects`` is out.
 
     The fit goes through such a row, and its residual says nothing about the error.
     """
@@ -204,7 +210,7 @@ def _inverse(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def newey_west_variance(series: FloatArray, lags: int) -> float:
-    """Variance of the mean of ``series`` (T,), T >= 2, consecutive values in order of time.
+    """Variance of the mean of ``series`` (T,), consecutive values in order of time; lags < T.
 
     Bartlett weights 1 - l / (lags + 1) on the autocovariances, divided by T - 1; ``lags`` 0 gives
     the variance of independent values, sum (x - mean)^2 / (T (T - 1)).
@@ -215,6 +221,6 @@ def newey_west_variance(series: FloatArray, lags: int) -> float:
     apart = series - series[0]
     apart -= apart.mean()
     total = apart @ apart
-    for lag in range(1, min(lags, n - 1) + 1):
+    for lag in range(1, lags + 1):
         total += 2 * (1 - lag / (lags + 1)) * (apart[lag:] @ apart[:-lag])
     return max(0.0, float(total / n / (n - 1)))

@@ -195,13 +195,15 @@ def missing_keys(keys: pl.Series) -> pl.Series:
     return missing | keys.is_nan().fill_null(value=False) if keys.dtype.is_float() else missing
 
 
-def as_frame(panel: pl.DataFrame | pl.LazyFrame | ArrowStream) -> pl.DataFrame | pl.LazyFrame:
-    """Take any accepted panel as a Polars frame; raise TypeError for other kinds."""
+def as_frame(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream, argument: str = "panel"
+) -> pl.DataFrame | pl.LazyFrame:
+    """Take any accepted frame as Polars'; raise TypeError for other kinds given as ``argument``."""
     if isinstance(panel, pl.DataFrame | pl.LazyFrame):
         return panel
     if hasattr(panel, "__arrow_c_stream__"):
         return pl.DataFrame(panel)
     raise TypeError(
-        f"panel is {type(panel).__name__}, "
+        f"{argument} is {type(panel).__name__}, "
         "expected a Polars DataFrame or LazyFrame, or an object that exports an Arrow stream"
     )

@@ -90,8 +90,8 @@ class CrossSectionFits(Generic[Frame]):
         """A row per period and factor: period, factor, factor_return, std_error, t_stat.
 
         Factors are in the order given. Standard errors are in units of the factor return; null for
-        an exact fit, and for a factor about whose error the residuals say nothing: one that only a
-        single asset carries, or outlying assets alone.
+        an exact fit and, if sandwiches, for a factor about whose error the residuals say nothing:
+        one that only a single asset carries, or outlying assets alone.
         """
         wide = {
             FACTOR: pl.lit(list(self._spec.exposures), dtype=pl.List(pl.String)),
@@ -128,13 +128,20 @@ class CrossSectionFits(Generic[Frame]):
         Columns: period, n_assets (used), n_excluded, n_downweighted (residual beyond huber_t
         scales), scale (of residuals times sqrt of the weight), r_squared, robust_r_squared (about
         the weighted mean return; below zero where that alone would fit better), condition_number
-        (of the weighted exposures, columns scaled to unit norm), n_iter, status.
+        (of the weighted exposures, columns scaled to unit norm), n_iter, and status, one of
+
+        - converged;
+        - max_iter: out of steps, numbers are the last ones;
+        - exact_fit: as many assets as exposures, or most residuals zero: the estimate stands, but
+          nothing tells how far to trust it;
+        - rank_deficient: collinear exposures, no estimate;
+        - too_few_assets: fewer than exposures, no estimate.
         """
         return self._periods.select(self._period, *DIAGNOSTICS)
 
     @cached_property
-    def failures(self) -> Frame:
-        """A row per period that is not "converged": period, status, and the reason in words."""
+    def bad_periods(self) -> Frame:
+        """A row per period with another status than converged: period, status, reason in words."""
         return self._periods.filter(pl.col(REASON).is_not_null()).select(
             self._period, STATUS, REASON
         )
@@ -159,7 +166,7 @@ class CrossSectionFits(Generic[Frame]):
 
 def _summary(periods: pl.DataFrame | pl.LazyFrame, spec: PanelSpec) -> tuple[str, dict[str, str]]:
     """Write what was fitted on one screen; nothing is computed for a lazy result."""
-    factors = {"factors": _listed(spec.exposures)}
+    factors = {"factors": _factors(spec.exposures)}
     if isinstance(periods, pl.LazyFrame):
         return "CrossSectionFits, lazy: collect() runs the fit", factors
     if periods.is_empty():
@@ -198,7 +205,7 @@ def _shown(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _factors(names: tuple[str, ...]) -> str:
     shown = ", ".join(_shown(name) for name in names[:SHOWN_FACTORS])
     rest = len(names) - SHOWN_FACTORS
     return f"{len(names)}: {shown}" + (f" and {rest} more" if rest > 0 else "")
