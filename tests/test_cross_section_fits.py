@@ -51,6 +51,41 @@ def assert_equal_fits(a, b, **tolerance):
         assert_frame_equal(frames(a)[name], frames(b)[name], **tolerance)
 
 
+def assert_is_oracle(fits, panel, exposures=FACTORS):
+    """Every number of a fit of healthy periods, weighted with "weight", no row left out."""
+    assert fits.diagnostics.height == panel["period"].n_unique()
+    for (period,), rows in panel.group_by("period", maintain_order=True):
+        X, y, w = (rows.select(c).to_numpy() for c in (exposures, "return", "weight"))
+        y, w = y[:, 0], w[:, 0]
+        slow = oracle.huber(X, y, w)
+        this = pl.col("period") == period
+        coefficients = fits.coefficients.filter(this)
+        se = oracle.std_errors(X, y, w, slow)
+        assert coefficients["factor"].to_list() == exposures
+        np.testing.assert_allclose(coefficients["factor_return"], slow.b, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(coefficients["std_error"], se, rtol=1e-6)
+        np.testing.assert_allclose(coefficients["t_stat"], slow.b / se, rtol=1e-6, atol=1e-8)
+        specific = fits.specific_returns.filter(this)
+        assert specific["asset"].to_list() == rows["asset"].to_list()
+        np.testing.assert_allclose(specific["fitted"], X @ slow.b, atol=1e-11)
+        np.testing.assert_allclose(specific["specific_return"], y - X @ slow.b, atol=1e-11)
+        np.testing.assert_allclose(specific["robustness_weight"], slow.weights, rtol=1e-6)
+        diagnostics = fits.diagnostics.filter(this).row(0, named=True)
+        assert diagnostics["n_assets"] == rows.height
+        assert diagnostics["n_excluded"] == 0
+        assert diagnostics["n_downweighted"] == (slow.weights < 1).sum()
+        assert diagnostics["scale"] == pytest.approx(slow.s, rel=1e-8)
+        assert diagnostics["status"] == "converged"
+        u = y - X @ slow.b
+        for name, weight in (("r_squared", w), ("robust_r_squared", w * slow.weights)):
+            total = np.sum(weight * (y - np.average(y, weights=weight)) ** 2)
+            expected = 1 - np.sum(weight * u**2) / total
+            assert diagnostics[name] == pytest.approx(expected, rel=1e-7)
+        whitened = X * np.sqrt(w)[:, None]
+        expected = np.linalg.cond(whitened / np.linalg.norm(whitened, axis=0))
+        assert diagnostics["condition_number"] == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.fixture
 def weighted(panel, rng):
     return panel.with_columns(weight=pl.Series(rng.lognormal(0, 1, panel.height)))
@@ -95,37 +130,7 @@ def test_frames_have_the_columns_of_the_contract(weighted):
 
 
 def test_frames_hold_the_estimate_of_the_oracle(weighted):
-    fits = fit_cross_sections(weighted, FACTORS, weights="weight")
-    for (period,), rows in weighted.group_by("period", maintain_order=True):
-        X, y, w = (rows.select(c).to_numpy() for c in (FACTORS, "return", "weight"))
-        y, w = y[:, 0], w[:, 0]
-        slow = oracle.huber(X, y, w)
-        this = pl.col("period") == period
-        coefficients = fits.coefficients.filter(this)
-        se = oracle.std_errors(X, y, w, slow)
-        assert coefficients["factor"].to_list() == FACTORS
-        np.testing.assert_allclose(coefficients["factor_return"], slow.b, rtol=1e-8, atol=1e-12)
-        np.testing.assert_allclose(coefficients["std_error"], se, rtol=1e-6)
-        np.testing.assert_allclose(coefficients["t_stat"], slow.b / se, rtol=1e-6, atol=1e-8)
-        specific = fits.specific_returns.filter(this)
-        assert specific["asset"].to_list() == rows["asset"].to_list()
-        np.testing.assert_allclose(specific["fitted"], X @ slow.b, atol=1e-11)
-        np.testing.assert_allclose(specific["specific_return"], y - X @ slow.b, atol=1e-11)
-        np.testing.assert_allclose(specific["robustness_weight"], slow.weights, rtol=1e-6)
-        diagnostics = fits.diagnostics.filter(this).row(0, named=True)
-        assert diagnostics["n_assets"] == 50
-        assert diagnostics["n_excluded"] == 0
-        assert diagnostics["n_downweighted"] == (slow.weights < 1).sum()
-        assert diagnostics["scale"] == pytest.approx(slow.s, rel=1e-8)
-        assert diagnostics["status"] == "converged"
-        u = y - X @ slow.b
-        for name, weight in (("r_squared", w), ("robust_r_squared", w * slow.weights)):
-            total = np.sum(weight * (y - np.average(y, weights=weight)) ** 2)
-            expected = 1 - np.sum(weight * u**2) / total
-            assert diagnostics[name] == pytest.approx(expected, rel=1e-7)
-        whitened = X * np.sqrt(w)[:, None]
-        expected = np.linalg.cond(whitened / np.linalg.norm(whitened, axis=0))
-        assert diagnostics["condition_number"] == pytest.approx(expected, rel=1e-9)
+    assert_is_oracle(fit_cross_sections(weighted, FACTORS, weights="weight"), weighted)
 
 
 def test_the_kind_of_standard_error_arrives(weighted):
@@ -204,6 +209,7 @@ def test_every_row_of_the_panel_is_there_with_what_can_be_said_of_it(weighted):
     # The estimate is that of the other rows, and so are their numbers.
     kept = weighted.filter(~pl.col("asset").is_in(list(where)))
     reference = fit_cross_sections(kept, FACTORS, weights="weight")
+    assert_is_oracle(reference, kept)
     assert_frame_equal(fits.coefficients, reference.coefficients, check_exact=True)
     inside = ~pl.col("asset").is_in(list(where))
     assert_frame_equal(
@@ -340,6 +346,7 @@ def test_neither_order_nor_names_nor_blocks_matter(panel, n_blocks, seed):
 @pytest.mark.parametrize("unit", [1e-12, 1e-4, 1e4, 1e12])
 def test_units(weighted, unit):
     reference = fit_cross_sections(weighted, FACTORS, weights="weight")
+    assert_is_oracle(reference, weighted)
     scaled = fit_cross_sections(
         weighted.with_columns(
             pl.col("return") * unit, pl.col("Factor_0") / unit, pl.col("weight") * unit
@@ -408,6 +415,7 @@ def test_bad_periods_say_so_and_leave_the_others_alone(spoilt):
         statuses = dict(fits.diagnostics.select("period", "status").rows())
         assert {p: s for p, s in statuses.items() if s != "converged"} == BAD
         alone = fit_cross_sections(spoilt.filter(healthy), FACTORS, max_iter=limit, **options)
+        assert_is_oracle(alone, spoilt.filter(healthy))
         for name, its in frames(alone).items():
             assert_frame_equal(getattr(fits, name).filter(healthy), its, check_exact=True)
     assert fits.bad_periods.rows() == [
@@ -582,6 +590,7 @@ def test_exposures_may_have_any_name(panel):
     assert fits.factor_returns.columns == ["period", *names]
     assert fits.coefficients["factor"].to_list()[:3] == names
     reference = fit_cross_sections(panel, FACTORS)
+    assert_is_oracle(reference, panel)
     assert_frame_equal(fits.specific_returns, reference.specific_returns, check_exact=True)
 
 
@@ -596,6 +605,7 @@ def test_keys_may_have_the_names_used_inside(panel, keys, lazy):
         renamed.lazy() if lazy else renamed, FACTORS, period=period, asset=asset
     )
     reference = fit_cross_sections(panel, FACTORS)
+    assert_is_oracle(reference, panel)
     for name, frame in frames(fits).items():
         expected = getattr(reference, name)
         assert frame.columns[0] == period
@@ -673,6 +683,7 @@ def test_collect_runs_the_kernel_once_per_block(weighted, blocks):
     in_use = weighted.select((pl.col("period").hash() % estimation.LAZY_BLOCKS).n_unique()).item()
     assert len(blocks) == in_use
     assert sum(blocks) == 12
+    assert_is_oracle(fits, weighted)
     eager = fit_cross_sections(weighted, FACTORS, weights="weight")
     del blocks[:]
     assert_equal_fits(fits, eager)
@@ -691,6 +702,7 @@ def test_queries_on_several_frames(weighted):
     joined = lazy.specific_returns.join(lazy.diagnostics, on="period", maintain_order="left")
     answers = pl.collect_all([strong, joined, lazy.factor_returns])
     eager = fit_cross_sections(weighted, FACTORS, weights="weight")
+    assert_is_oracle(eager, weighted)
     assert_frame_equal(answers[0], eager.coefficients.filter(pl.col("t_stat").abs() > 2))
     assert_frame_equal(answers[1], eager.specific_returns.join(eager.diagnostics, on="period"))
     assert_frame_equal(answers[2], eager.factor_returns)
@@ -701,6 +713,7 @@ def test_queries_on_several_frames(weighted):
 def test_both_engines(weighted, engine, name):
     lazy = fit_cross_sections(weighted.lazy(), FACTORS, weights="weight")
     eager = fit_cross_sections(weighted, FACTORS, weights="weight")
+    assert_is_oracle(eager, weighted)
     answer = getattr(lazy, name).collect(engine=engine)
     assert_frame_equal(answer, getattr(eager, name), check_exact=True)
 
@@ -708,6 +721,7 @@ def test_both_engines(weighted, engine, name):
 def test_filters_after_the_call_are_right(weighted):
     lazy = fit_cross_sections(weighted.lazy(), FACTORS, weights="weight")
     eager = fit_cross_sections(weighted, FACTORS, weights="weight")
+    assert_is_oracle(eager, weighted)
     for name in FRAMES:
         part, whole = getattr(lazy, name), getattr(eager, name)
         assert_frame_equal(part.head(5).collect(), whole.head(5))
