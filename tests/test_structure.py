@@ -22,6 +22,7 @@ TIERS = {
     "irls": 2,
     "inference": 3,
     "panel": 4,
+    "blocks": 5,
     "results": 5,
     "estimation": 6,
     "fama_macbeth": 6,

@@ -1,117 +1,276 @@
-"""The whitened, scaled design of one period, and coordinates in which it can be solved.
+"""Periods side by side in stacks: whitened, scaled, in coordinates in which they can be solved.
 
-Rows are multiplied by sqrt(w), columns and returns brought to a common magnitude by powers of two.
-A design whose normal equations would lose digits is replaced by the Q of its QR decomposition; one
-that is rank deficient is refused, with the columns that depend on each other.
+A stack holds periods of about the same number of rows in one array, so that a NumPy call serves
+all of them. Rows are multiplied by sqrt(w), columns and returns brought to a common magnitude by
+powers of two. A design whose normal equations would lose digits is replaced by the Q of its QR
+decomposition; one that is rank deficient is refused, with the columns that depend on each other.
+
+What becomes of a period depends on its own rows alone, to the last bit: the width it is padded to
+follows from its own number of rows, never from its neighbours'.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack, qr, solve_triangular, svd
 
-from vbase_py_utils.robust import FloatArray
+from vbase_py_utils.robust import FloatArray, Ranks
 
 EPS = float(np.finfo(np.float64).eps)
 
-# Below this reciprocal condition of A'A the normal equations are given up for a QR decomposition:
-# up to a condition number of 1e3 they leave an error far below the tolerance.
-MIN_GRAM_RCOND = 1e-6
+# Above this condition of A A' the normal equations are given up for a QR decomposition: up to a
+# condition number of 1e3 they leave an error far below the tolerance.
+MAX_GRAM_CONDITION = 1e6
 # A component of a null vector (unit length) above this names a collinear column.
 COLLINEAR_SHARE = 1e-6
+# Exposures in a stack: 512 kB, so that it and the copies of a step stay in the L2 cache.
+STACK_CELLS = 2**18
+# Systems of so many unknowns are eliminated together, larger ones one after the other.
+MAX_ELIMINATED = 6
+# Sums of squares in this range have lost no digits.
+SAFE_SQUARES = 1e-280, 1e280
 
 
-class Problem(NamedTuple):
-    """A whitened period in the coordinates it is solved in.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The usable rows of T periods: X (N, k), y (N,), w (N,) or None; see ``fit_periods``."""
 
-    ``A`` (n, k), ``y`` (n,), ``gram`` A'A and ``factor``, its lower Cholesky factor. ``design``
-    (n, k) is A, or the ill-conditioned A = QR that Q stands for; then ``triangle`` is R (k, k).
+    X: FloatArray
+    y: FloatArray
+    w: FloatArray | None
+    starts: NDArray[np.intp]
+
+    @property
+    def sizes(self) -> NDArray[np.intp]:
+        """Rows of each period (T,)."""
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """P periods of k exposures, whitened, a row of the panel being a column of a period here.
+
+    ``periods`` (P,): positions in the block. ``sizes`` (P,): rows of each; the columns beyond are
+    zero. ``root_w`` (P, n): square roots of the weights up to a factor. ``A`` (P, k, n), ``y``
+    (P, n), ``gram`` = A A' and ``inverse``, that of it (P, k, k), ``pivots`` (P, k), the diagonal
+    of its Cholesky factor. ``design`` (P, k, n) is A, but for a period whose A is the Q of an
+    ill-conditioned design = (Q R)'; ``triangle`` (P, k, k) is R then and I elsewhere, and None if
+    it would be I for all. ``to_b`` (P, k), ``to_s`` (P,): binary exponents that lead from the
+    coefficients of the design and the scale to those of (X, y, w).
     """
 
+    periods: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    ranks: Ranks
+    root_w: FloatArray
     A: FloatArray
     y: FloatArray
     gram: FloatArray
-    factor: FloatArray
+    inverse: FloatArray
+    pivots: FloatArray
     design: FloatArray
     triangle: FloatArray | None
+    ill: NDArray[np.bool_]
+    to_b: NDArray[np.int32]
+    to_s: NDArray[np.int32]
+
+    def __getitem__(self, which: NDArray[np.bool_]) -> Stack:
+        """Only the periods selected."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Stack(**{name: x if x is None else x[which] for name, x in values.items()})
 
     def coefficients(self, b: FloatArray) -> FloatArray:
-        """Coefficients of ``design`` from those of A, in a vector (k,) or in columns (k, m)."""
-        if self.triangle is None:
-            return b
-        return np.asarray(solve_triangular(self.triangle, b, check_finite=False))
+        """Coefficients of the design from those of A, both (P, k, m)."""
+        return b if self.triangle is None else np.linalg.solve(self.triangle, b)
 
-    def row_sizes(self, b: FloatArray) -> FloatArray:
+    def row_sizes(self, place: int, b: FloatArray) -> FloatArray:
         """Magnitude of what a row's residual is the difference of; times EPS, its rounding.
 
-        ``b``: coefficients of ``design``.
+        One for each row of the period at ``place``; ``b`` (k,) are coefficients of the design.
         """
-        fitted: FloatArray = np.abs(self.design) @ np.abs(b)
-        return np.maximum(np.abs(self.y), fitted)
+        n = self.sizes[place]
+        fitted: FloatArray = np.abs(b) @ np.abs(self.design[place, :, :n])
+        return np.maximum(np.abs(self.y[place, :n]), fitted)
 
 
-def whiten(
-    X: FloatArray, y: FloatArray, root_w: FloatArray | None
-) -> tuple[FloatArray, FloatArray, NDArray[np.int32], int]:
-    """Scale rows by sqrt(w), then columns and returns by powers of two, which is exact.
+def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp]]:
+    """Put periods of equal width together, as many as the cache has room for.
 
-    Returns A (columns of norm in [0.5, 1), or zero), v (largest |v| in [0.5, 1), or zero), and the
-    binary exponents that lead from the coefficients and the scale of (A, v) to those of (X, y, w).
+    Gives arrays of positions in ``sizes`` (T,); a period with fewer rows than factors is in none.
     """
-    weight_exponent = 0
-    y_exponent = _exponent(y)
-    v = np.ldexp(y, -y_exponent)
-    A = X
-    if root_w is not None:
-        weight_exponent = _exponent(root_w)
-        relative = np.ldexp(root_w, -weight_exponent)
-        v = v * relative
-        A = X * relative[:, None]
-    squares = np.einsum("ij,ij->j", A, A)
-    if np.all((squares > 1e-280) & (squares < 1e280)):
-        exponents = np.frexp(np.sqrt(squares))[1]
-        A = A * np.ldexp(1.0, -exponents)
+    enough = np.flatnonzero(sizes >= n_factors)
+    width = widths(sizes[enough])
+    stacks = []
+    for n in np.unique(width):
+        alike = enough[width == n]
+        most = max(1, STACK_CELLS // int(n * n_factors))
+        stacks += [alike[i : i + most] for i in range(0, len(alike), most)]
+    return stacks
+
+
+def widths(sizes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Columns given to periods with so many rows: an even number, at most 1 or 1/32 too many."""
+    step = np.left_shift(1, np.maximum(np.frexp(sizes)[1] - 6, 1))
+    return -(-sizes // step) * step
+
+
+class Dependent(NamedTuple):
+    """Periods (D,) that are rank deficient, and which ``columns`` (D, k) are linearly dependent."""
+
+    periods: NDArray[np.intp]
+    columns: NDArray[np.bool_]
+
+
+def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Dependent]:
+    """Stack ``periods`` of one width, all that have full rank.
+
+    Exposures of a period get a norm in [0.5, 1), returns a largest magnitude in [0.5, 1), if any.
+    """
+    sizes, first = block.sizes[periods], block.starts[periods]
+    shape = len(periods), int(widths(sizes[:1])[0])
+    inside = np.arange(shape[1]) < sizes[:, None]
+    if np.all(inside) and np.all(np.diff(first) == shape[1]):
+        rows: slice | NDArray[np.intp] = slice(first[0], first[-1] + shape[1])
     else:
-        exponents = np.frexp(np.abs(A).max(axis=0))[1]
-        A = np.ldexp(A, -exponents)
-        more = np.frexp(np.sqrt(np.einsum("ij,ij->j", A, A)))[1]
-        A, exponents = np.ldexp(A, -more), exponents + more
-    v_exponent = _exponent(v)
-    v = np.ldexp(v, -v_exponent)
-    to_b = (y_exponent + v_exponent - exponents).astype(np.int32)
-    return A, v, to_b, y_exponent + v_exponent + weight_exponent
+        # Beyond the rows of a period stands its first, with weight zero.
+        rows = (first[:, None] + np.where(inside, np.arange(shape[1]), 0)).ravel()
 
-
-def _exponent(values: FloatArray) -> int:
-    """Binary exponent e of the largest |value| m, so that m / 2^e is in [0.5, 1)."""
-    return int(np.frexp(np.abs(values).max())[1])
-
-
-def prepare(A: FloatArray, y: FloatArray) -> Problem | NDArray[np.bool_]:
-    """Choose coordinates in which A (n, k) can be solved, or say which columns are dependent."""
-    gram = A.T @ A
-    factor = cholesky(gram)
-    if factor is not None:
-        norm = np.abs(gram).sum(axis=0).max()
-        rcond, _ = lapack.dpocon(factor, norm, uplo="L")
-        if rcond >= MIN_GRAM_RCOND:
-            return Problem(A, y, gram, factor, A, None)
-    Q, R = (
-        np.asarray(part, dtype=np.float64) for part in qr(A, mode="economic", check_finite=False)
+    y = block.y[rows].reshape(shape)
+    y_exponent = _exponents(y)
+    y = np.ldexp(y, -y_exponent[:, None])
+    if block.w is None:
+        weight_exponent, root_w = np.zeros(len(periods), dtype=np.int32), inside.astype(np.float64)
+    else:
+        root_w = np.sqrt(block.w[rows].reshape(shape)) * inside
+        weight_exponent = _exponents(root_w)
+        root_w = np.ldexp(root_w, -weight_exponent[:, None])
+    y *= root_w
+    v_exponent = _exponents(y)
+    y = np.ldexp(y, -v_exponent[:, None])
+    A = np.empty((len(periods), block.X.shape[1], shape[1]))
+    for j, column in enumerate(block.X.T):
+        np.multiply(column[rows].reshape(shape), root_w, out=A[:, j])
+    gram, exponents = _scale_rows(A)
+    pivots, inverse, condition = invert(gram)
+    stack = Stack(
+        periods,
+        sizes,
+        Ranks.of(sizes, shape[1]),
+        root_w,
+        A,
+        y,
+        gram,
+        inverse,
+        pivots,
+        design=A,
+        triangle=None,
+        ill=~(condition <= MAX_GRAM_CONDITION),
+        to_b=(y_exponent + v_exponent)[:, None] - exponents,
+        to_s=y_exponent + v_exponent + weight_exponent,
     )
-    _, lengths, directions = svd(R, check_finite=False)
-    null = lengths <= max(A.shape) * EPS * lengths[0]
-    if null.any():
-        columns: NDArray[np.bool_] = (np.abs(directions[null]) > COLLINEAR_SHARE).any(axis=0)
-        return columns
-    identity = np.eye(A.shape[1])
-    return Problem(Q, y, identity, identity, A, R)
+    return _in_orthogonal_coordinates(stack, np.flatnonzero(stack.ill))
 
 
-def cholesky(matrix: FloatArray) -> FloatArray | None:
-    """Lower Cholesky factor (k, k), upper triangle undefined; None if not positive definite."""
-    factor, info = lapack.dpotrf(matrix, lower=1, clean=0)
-    return None if info else factor
+def _exponents(values: FloatArray) -> NDArray[np.int32]:
+    """Binary exponents e of the largest |value| m along the last axis: m / 2^e is in [0.5, 1)."""
+    return np.frexp(np.maximum(values.max(axis=-1), -values.min(axis=-1)))[1]
+
+
+def _scale_rows(A: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:
+    """Divide the rows of every A[p] by powers of two, in place; the new A A' and the exponents."""
+    gram = A @ A.transpose(0, 2, 1)
+    squares = np.einsum("pii->pi", gram)
+    exponents = np.frexp(np.sqrt(squares))[1]
+    low, high = SAFE_SQUARES
+    safe = ((squares > low) & (squares < high)).all(axis=1)
+    for p in np.flatnonzero(~safe):
+        coarse = _exponents(A[p])
+        A[p] = np.ldexp(A[p], -coarse[:, None])
+        exponents[p] = np.frexp(np.sqrt(dots(A[p], A[p])))[1]
+        exponents[p], A[p] = coarse + exponents[p], np.ldexp(A[p], -exponents[p][:, None])
+        gram[p] = A[p] @ A[p].T
+    factors = np.where(safe[:, None], np.ldexp(1.0, -exponents), 1.0)
+    A *= factors[:, :, None]
+    gram *= factors[:, :, None]
+    gram *= factors[:, None, :]
+    return gram, exponents
+
+
+def _in_orthogonal_coordinates(stack: Stack, places: NDArray[np.intp]) -> tuple[Stack, Dependent]:
+    """Replace the designs at ``places`` by the Q of their QR decompositions, if of full rank."""
+    k = stack.A.shape[1]
+    Q, R = np.linalg.qr(stack.A[places].transpose(0, 2, 1))
+    _, lengths, directions = np.linalg.svd(R)
+    rounding = np.maximum(stack.sizes[places], k) * EPS * lengths[:, 0]
+    null = lengths <= rounding[:, None]
+    columns = (null[:, :, None] & (np.abs(directions) > COLLINEAR_SHARE)).any(axis=1)
+    deficient = null.any(axis=1)
+    dependent = Dependent(stack.periods[places[deficient]], columns[deficient])
+    if places.size:
+        A, triangle = stack.A.copy(), np.tile(np.eye(k), (len(stack.periods), 1, 1))
+        gram, inverse, pivots = stack.gram.copy(), stack.inverse.copy(), stack.pivots.copy()
+        A[places], triangle[places] = Q.transpose(0, 2, 1), R
+        gram[places] = inverse[places] = np.eye(k)
+        pivots[places] = 1.0
+        stack = replace(stack, A=A, gram=gram, inverse=inverse, pivots=pivots, triangle=triangle)
+        full_rank = np.ones(len(A), dtype=np.bool_)
+        full_rank[places[deficient]] = False
+        if deficient.any():
+            stack = stack[full_rank]
+    return stack, dependent
+
+
+def dots(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Sums of products (P,) along the last axis; unlike einsum's, the same whatever P is."""
+    return (a[:, None, :] @ b[:, :, None])[:, 0, 0]
+
+
+def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Solve symmetric systems (P, k, k) for the rows of right (P, m, k), m the same in all calls.
+
+    Returns squares of the Cholesky pivots (P, k), and solutions (P, m, k). A pivot is NaN or not
+    positive where the matrix is not positive definite up to rounding; the solution then has no
+    meaning.
+    """
+    k = matrices.shape[1]
+    if k > MAX_ELIMINATED:
+        pivots = np.einsum("pii->pi", _cholesky(matrices)) ** 2
+        failed = ~(pivots > EPS * np.einsum("pii->pi", matrices)).all(axis=1)
+        if failed.any():
+            pivots[failed] = np.nan
+            matrices = np.where(failed[:, None, None], np.eye(k), matrices)
+        solutions = np.linalg.solve(matrices, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+        return pivots, np.ascontiguousarray(solutions)
+    # One elimination for all periods: the period is the last axis, one product a column.
+    rows = np.concatenate([matrices, right], axis=1).transpose(2, 1, 0).copy()
+    pivots = np.empty((k, len(matrices)))
+    for j in range(k):
+        pivots[j] = rows[j, j]
+        row = rows[j, j:] / pivots[j]
+        rows[:, j:] -= rows[:, j, None] * row
+        rows[j, j:] = row
+    return pivots.T, np.ascontiguousarray(rows[:, k:].transpose(2, 1, 0))
+
+
+def _cholesky(matrices: FloatArray) -> FloatArray:
+    """Lower Cholesky factors of matrices (P, k, k); NaN for one that is not positive definite."""
+    try:
+        return np.asarray(np.linalg.cholesky(matrices), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        if len(matrices) == 1:
+            return np.full_like(matrices, np.nan)
+        half = len(matrices) // 2
+        return np.concatenate([_cholesky(matrices[:half]), _cholesky(matrices[half:])])
+
+
+def invert(matrices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Pivots as ``solve`` gives them, inverses, and condition numbers in the 1-norm.
+
+    A condition number is NaN where the matrix is not positive definite.
+    """
+    pivots, inverse = solve(matrices, np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape))
+    one, other = (np.abs(m).sum(axis=2).max(axis=1) for m in (matrices, inverse))
+    return pivots, inverse, np.where((pivots > 0).all(axis=1), one * other, np.nan)

@@ -14,14 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from vbase_py_utils.blocks import BlockRows
 from vbase_py_utils.errors import FitError, PanelError
 from vbase_py_utils.inference import CovType, Inference, assess_periods, fitted_values
 from vbase_py_utils.irls import ANSWERED, PeriodFits, SolverOptions, Status, fit_periods
 from vbase_py_utils.panel import (
     ASSET,
     PERIOD,
-    RETURN,
-    WEIGHT,
     ArrowStream,
     PanelSpec,
     as_frame,
@@ -54,9 +53,16 @@ from vbase_py_utils.threads import one_blas_thread
 OnFailure = Literal["null", "raise"]
 
 STATUS_NAMES = pl.Series([status.name for status in Status], dtype=STATUS_TYPE)
-# A block costs about half a millisecond on top of its fits and holds a copy of its rows.
-BLOCK_ROWS = 2**18
-LAZY_BLOCKS = 16
+# A panel is one block, unless it is so large that the copy of a block should be a part of it.
+# Hashing the rows into blocks takes about as long as an eighth of the fits.
+BLOCK_ROWS = 2**24
+LAZY_BLOCKS = 1
+# What is asked of the answer must not change the question.
+NO_PUSHDOWN = {
+    "predicate_pushdown": False,
+    "projection_pushdown": False,
+    "slice_pushdown": False,
+}
 
 
 class FitArguments(TypedDict, total=False):
@@ -296,26 +302,23 @@ def fit_query(
     spec.check_schema(schema)
     out = _fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
     fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type)
-    fits = (
-        spec.select(panel, schema)
-        .group_by(pl.col(PERIOD).hash() % n_blocks, maintain_order=True)
-        .map_groups(fit, schema=out)
-        .sort(PERIOD)
-    )
+    rows = spec.select(panel, schema)
+    if n_blocks == 1:
+        fits = rows.map_batches(fit, schema=out, **NO_PUSHDOWN)
+    else:
+        block = pl.col(PERIOD).hash() % n_blocks
+        fits = rows.group_by(block, maintain_order=True).map_groups(fit, schema=out).sort(PERIOD)
     if on_failure == "null":
         return fits
-    # No pushdown: a filter or a limit set later must not hide a failed period.
-    return fits.map_batches(
-        _raise_on_failure,
-        schema=out,
-        predicate_pushdown=False,
-        projection_pushdown=False,
-        slice_pushdown=False,
-    )
+    # A filter or a limit set later must not hide a failed period.
+    return fits.map_batches(_raise_on_failure, schema=out, **NO_PUSHDOWN)
 
 
 def fit_block(
-    rows: pl.DataFrame, spec: PanelSpec, options: SolverOptions, cov_type: CovType | None = None
+    rows: pl.DataFrame,
+    spec: PanelSpec,
+    options: SolverOptions,
+    cov_type: CovType | None = None,
 ) -> pl.DataFrame:
     """Fit the periods of a block: ``rows`` as ``PanelSpec.select`` gives them, whole periods.
 
@@ -324,24 +327,14 @@ def fit_block(
     (period, asset) and negative weights.
     """
     spec.check_values(rows, partial=True)
-    rows = rows.sort(PERIOD, maintain_order=True)
-    first = rows[PERIOD].rle_id().diff().fill_null(1).to_numpy() > 0
-    starts = np.append(np.flatnonzero(first), rows.height)
-    every_X = X = rows.select(spec.inner_exposures).to_numpy(order="c")
-    y = rows[RETURN].to_numpy()
-    w = None if spec.weights is None else rows[WEIGHT].to_numpy()
-    usable = np.isfinite(X).all(axis=1) & np.isfinite(y)
-    if w is not None:
-        usable &= np.isfinite(w) & (w > 0)
-    # Position of a row among the usable ones, so that boundaries carry over.
-    kept = np.append(0, np.cumsum(usable))[starts]
+    block = BlockRows.of(rows, spec)
+    starts, kept = block.starts, block.kept_starts
     n_assets = np.diff(kept)
-    if kept[-1] < len(usable):
-        X, y, w = X[usable], y[usable], None if w is None else w[usable]
+    X, y, w = block.kept_arrays()
     with one_blas_thread():
         fits = fit_periods(X, y, w, kept, options)
         columns = {
-            PERIOD: rows[PERIOD].gather(starts[:-1]),
+            PERIOD: block.periods,
             N_ASSETS: n_assets,
             N_EXCLUDED: np.diff(starts) - n_assets,
             SCALE: _finite(fits.scale),
@@ -352,33 +345,31 @@ def fit_block(
         }
         if cov_type is not None:
             trust = assess_periods(X, y, w, kept, fits, huber_t=options.huber_t, cov_type=cov_type)
+            every_X = X if block.usable is None else block.exposures()
             fitted = fitted_values(every_X, fits.coefficients, starts)
-            columns |= _full_columns(rows, usable, starts, fitted, trust, spec)
+            columns |= _full_columns(block, fitted, trust, spec)
     schema = _fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
     return pl.DataFrame(columns, schema=schema, nan_to_null=True)
 
 
 def _full_columns(
-    rows: pl.DataFrame,
-    usable: NDArray[np.bool_],
-    starts: NDArray[np.intp],
-    fitted: FloatArray,
-    trust: Inference,
-    spec: PanelSpec,
+    block: BlockRows, fitted: FloatArray, trust: Inference, spec: PanelSpec
 ) -> dict[str, Any]:
-    """Build the columns that only a full fit has; ``fitted`` is for all ``rows``."""
-    weights = np.full(rows.height, np.nan)
-    weights[usable] = trust.robustness_weights
+    """Build the columns that only a full fit has; ``fitted`` is for all rows of the block."""
+    weights = trust.robustness_weights
+    if block.usable is not None:
+        weights = np.full(len(fitted), np.nan)
+        weights[block.usable] = trust.robustness_weights
     with np.errstate(over="ignore", invalid="ignore"):
-        specific = rows[RETURN].to_numpy() - fitted
+        specific = block.returns() - fitted
     per_row = {
         FITTED: _finite(fitted),
         SPECIFIC_RETURN: _finite(specific),
         ROBUSTNESS_WEIGHT: weights,
     }
-    number = pl.Series("number", np.repeat(np.arange(len(starts) - 1), np.diff(starts)))
+    number = pl.Series("number", np.repeat(np.arange(len(block.periods)), np.diff(block.starts)))
     lists = (
-        pl.DataFrame([number.set_sorted(), rows[ASSET]])
+        pl.DataFrame([number.set_sorted(), block.assets()])
         .with_columns(pl.Series(name, values, nan_to_null=True) for name, values in per_row.items())
         .group_by("number", maintain_order=True)
         .agg(ASSET, *per_row)

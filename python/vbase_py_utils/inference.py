@@ -6,14 +6,23 @@ with z = u / s the residuals in units of the scale, so that no unit of the calle
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
-from vbase_py_utils.design import COLLINEAR_SHARE, EPS, Problem, prepare, whiten
+from vbase_py_utils.design import (
+    COLLINEAR_SHARE,
+    EPS,
+    Block,
+    Stack,
+    dots,
+    invert,
+    plan_stacks,
+    stack_periods,
+)
 from vbase_py_utils.irls import PeriodFits, Status
 from vbase_py_utils.robust import FloatArray, Huber, mad_about_zero
 
@@ -21,6 +30,8 @@ CovType = Literal["sandwich", "H1"]
 
 # An eigenvalue of the inlying rows' A'A below this share of the largest is zero up to rounding.
 SINGULAR_SHARE = 1e-12
+# Above this condition of theirs the question is put; below it, none can be.
+MAX_INLYING_CONDITION = 1e10
 # Residuals within this share of huber_t scales are there exactly but for the end of the iteration:
 # among few assets with one exposure, balance often holds some of them at the corner of psi.
 CORNER_SHARE = 1e-8
@@ -64,50 +75,84 @@ def assess_periods(
     R squared is 1 - sum w u^2 / sum w (y - mean_w y)^2; robust: w times the robustness weights.
     Source: Huber and Ronchetti (2009), Robust Statistics, section 7.6.
     """
+    block = Block(X, y, w, starts)
     n_periods, n_factors = fits.coefficients.shape
-    std_errors = np.full((n_periods, n_factors), np.nan)
-    r_squared, robust_r_squared, condition_numbers, n_downweighted = np.full((4, n_periods), np.nan)
-    robustness_weights = np.full(len(y), np.nan)
-    huber = Huber(huber_t)
-    with np.errstate(all="ignore"):
-        for t in np.flatnonzero(~np.isnan(fits.scale)):
-            rows = slice(starts[t], starts[t + 1])
-            root_w = np.ones(len(y[rows])) if w is None else np.sqrt(w[rows])
-            A, v, to_b, _ = whiten(X[rows], y[rows], None if w is None else root_w)
-            problem = prepare(A, v)
-            if not isinstance(problem, Problem):
-                raise AssertionError("a period that was fitted has a design of full rank")
-            condition_numbers[t] = _condition_number(problem)
-            b = np.ldexp(fits.coefficients[t], -to_b)
-            u = v - problem.design @ b
-            if not np.isfinite(u).all():
-                continue  # the estimate was too large to hold
-            r_squared[t] = _r_squared(u, v, root_w)
-            if fits.status[t] == Status.exact_fit:
-                continue
-            # Least squares has no use for the scale, which may then be zero.
-            unit = np.sqrt(u @ u / len(u)) if np.isinf(huber_t) else mad_about_zero(u)
-            z = _at_corners(u / unit, huber_t)
-            n_downweighted[t] = np.count_nonzero(np.abs(z) > huber_t)
-            weights = robustness_weights[rows] = huber.weight(z)
-            root = np.sqrt(weights)
-            robust_r_squared[t] = _r_squared(root * u, root * v, root * root_w)
-            if cov_type == "H1":
-                variances = _h1_variances(problem, z, huber)
-            else:
-                variances = _sandwich_variances(problem, z, huber)
-                zero = np.maximum(NO_RESIDUAL * unit, ROUNDINGS * EPS * problem.row_sizes(b))
-                variances[_carried_alone(X[rows], np.flatnonzero(np.abs(u) <= zero))] = np.nan
-            std_errors[t] = np.ldexp(unit * np.sqrt(variances), to_b)
-    std_errors[~np.isfinite(std_errors)] = np.nan
-    return Inference(
-        std_errors,
-        r_squared,
-        robust_r_squared,
-        condition_numbers,
-        n_downweighted,
-        robustness_weights,
+    record = Inference(
+        std_errors=np.full((n_periods, n_factors), np.nan),
+        r_squared=np.full(n_periods, np.nan),
+        robust_r_squared=np.full(n_periods, np.nan),
+        condition_numbers=np.full(n_periods, np.nan),
+        n_downweighted=np.full(n_periods, np.nan),
+        robustness_weights=np.full(len(y), np.nan),
     )
+
+    def assess(periods: NDArray[np.intp]) -> None:
+        stack, dependent = stack_periods(block, periods)
+        if len(dependent.periods):
+            raise AssertionError("a period that was fitted has a design of full rank")
+        record.condition_numbers[periods] = _condition_numbers(stack)
+        b = np.ldexp(fits.coefficients[periods], -stack.to_b)
+        u = stack.y - (b[:, None, :] @ stack.design)[:, 0]
+        held = np.isfinite(u).all(axis=1)  # else the estimate was too large to hold
+        record.r_squared[periods] = np.where(held, _r_squared(stack, u), np.nan)
+        held &= fits.status[periods] != Status.exact_fit
+        if held.any():
+            _assess_residuals(block, stack[held], b[held], u[held], record, huber_t, cov_type)
+
+    sizes = np.where(np.isnan(fits.scale), 0, block.sizes)
+    with np.errstate(all="ignore"):
+        for periods in plan_stacks(sizes, n_factors):
+            assess(periods)
+    record.std_errors[~np.isfinite(record.std_errors)] = np.nan
+    return record
+
+
+def _assess_residuals(
+    block: Block,
+    stack: Stack,
+    b: FloatArray,
+    u: FloatArray,
+    record: Inference,
+    huber_t: float,
+    cov_type: CovType,
+) -> None:
+    """Fill in what depends on the scale; b (P, k) of the design, residuals u (P, n)."""
+    periods, huber = stack.periods, Huber(huber_t)
+    if np.isinf(huber_t):
+        # Least squares has no use for the scale, which may then be zero.
+        unit = np.sqrt(dots(u, u) / stack.sizes)
+    else:
+        unit = mad_about_zero(u, stack.ranks)
+    z = _at_corners(u / unit[:, None], huber_t)
+    record.n_downweighted[periods] = np.count_nonzero(np.abs(z) > huber_t, axis=1)
+    weights = huber.weight(z)
+    for place, period in enumerate(periods):
+        rows = slice(block.starts[period], block.starts[period + 1])
+        record.robustness_weights[rows] = weights[place, : stack.sizes[place]]
+    record.robust_r_squared[periods] = _r_squared(stack, u, weights)
+    if cov_type == "H1":
+        variances = _h1_variances(stack, z, huber)
+    else:
+        variances = _sandwich_variances(stack, z, huber)
+        for place, suspects in _without_residual(stack, b, u, unit):
+            rows = slice(block.starts[periods[place]], block.starts[periods[place] + 1])
+            variances[place, _carried_alone(block.X[rows], suspects)] = np.nan
+    errors = unit[:, None] * np.sqrt(variances)
+    record.std_errors[periods] = np.ldexp(errors, stack.to_b)
+
+
+def _without_residual(
+    stack: Stack, b: FloatArray, u: FloatArray, unit: FloatArray
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Places of periods with rows whose residual may be zero but for rounding, and these rows."""
+    # A bound on the size of rows: no exposure of the design and no return exceeds one.
+    largest = np.maximum(1.0, np.abs(b).sum(axis=1))
+    zero = np.maximum(NO_RESIDUAL * unit, ROUNDINGS * EPS * largest)
+    inside = np.arange(u.shape[1]) < stack.sizes[:, None]
+    for place in np.flatnonzero(((np.abs(u) <= zero[:, None]) & inside).any(axis=1)):
+        rounding = ROUNDINGS * EPS * stack.row_sizes(place, b[place])
+        size = np.abs(u[place, : stack.sizes[place]])
+        yield place, np.flatnonzero(size <= np.maximum(NO_RESIDUAL * unit[place], rounding))
 
 
 def fitted_values(X: FloatArray, coefficients: FloatArray, starts: NDArray[np.intp]) -> FloatArray:
@@ -119,63 +164,78 @@ def fitted_values(X: FloatArray, coefficients: FloatArray, starts: NDArray[np.in
     with np.errstate(all="ignore"):
         for t in range(len(coefficients)):
             rows = slice(starts[t], starts[t + 1])
-            np.matmul(X[rows], coefficients[t], out=fitted[rows])
-    fitted[~np.isfinite(X).all(axis=1)] = np.nan
+            # Row by row in memory: the product of a row is then the same wherever it stands.
+            np.matmul(np.ascontiguousarray(X[rows]), coefficients[t], out=fitted[rows])
+        for column in X.T:
+            if not np.isfinite(column.sum()):
+                fitted[~np.isfinite(column)] = np.nan
     return fitted
 
 
-def _condition_number(problem: Problem) -> float:
-    """Ratio of the extreme singular values of the design, its columns scaled to unit norm."""
-    if problem.triangle is None:
-        norms = np.sqrt(np.diag(problem.gram))
-        squares = np.linalg.eigvalsh(problem.gram / np.outer(norms, norms))
-        return float(np.sqrt(squares[-1] / squares[0]))
-    norms = np.sqrt((problem.triangle**2).sum(axis=0))
-    lengths = np.linalg.svd(problem.triangle / norms, compute_uv=False)
-    return float(lengths[0] / lengths[-1])
+def _condition_numbers(stack: Stack) -> FloatArray:
+    """Ratio of the extreme singular values of each design, its rows scaled to unit norm."""
+    norms = np.sqrt(np.einsum("pii->pi", stack.gram))
+    squares = np.linalg.eigvalsh(stack.gram / (norms[:, :, None] * norms[:, None, :]))
+    conditions: FloatArray = np.sqrt(squares[:, -1] / squares[:, 0])
+    if stack.triangle is not None:
+        R = stack.triangle / np.sqrt((stack.triangle**2).sum(axis=1))[:, None, :]
+        lengths = np.linalg.svd(R, compute_uv=False)
+        conditions = np.where(stack.ill, lengths[:, 0] / lengths[:, -1], conditions)
+    return conditions
 
 
-def _r_squared(u: FloatArray, v: FloatArray, root_w: FloatArray) -> float:
-    """Share of the weighted variance explained; whitened residuals u, returns v, roots, all (n,).
+def _r_squared(stack: Stack, u: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """Share (P,) of the weighted variance explained, by residuals u (P, n); ``weights`` more.
 
-    The mean of returns is that weighted with w, and NaN stands for returns that are all equal.
+    The mean of returns is that with all weights, and NaN stands for returns that are all equal.
     """
-    root_w = root_w / root_w.max()
-    mean = (root_w @ v) / (root_w @ root_w)
-    apart = v - mean * root_w
-    total = apart @ apart
-    return float(1.0 - u @ u / total) if total > (8 * EPS) ** 2 * (v @ v) else np.nan
+    y, root_w = stack.y, stack.root_w
+    if weights is None:
+        weights = np.ones_like(u)
+    mean = dots(weights * root_w, y) / dots(weights * root_w, root_w)
+    apart = y - mean[:, None] * root_w
+    left, total, size = (dots(weights * v, v) for v in (u, apart, y))
+    return np.where(total > (8 * EPS) ** 2 * size, 1.0 - left / total, np.nan)
 
 
 def _at_corners(z: FloatArray, huber_t: float) -> FloatArray:
-    """Put z (n,) exactly at +-huber_t where it is there up to rounding, so that it is inlying."""
+    """Put z exactly at +-huber_t where it is there up to rounding, so that it is inlying."""
     at_corner = np.abs(np.abs(z) - huber_t) <= CORNER_SHARE * huber_t
     return np.where(at_corner, np.copysign(huber_t, z), z) if np.isfinite(huber_t) else z
 
 
-def _h1_variances(problem: Problem, z: FloatArray, huber: Huber) -> FloatArray:
-    """H1 variances (k,) of the coefficients of the design, in units of the squared scale."""
-    n, k = problem.A.shape
+def _h1_variances(stack: Stack, z: FloatArray, huber: Huber) -> FloatArray:
+    """H1 variances (P, k) of the coefficients of the design, in units of the squared scale."""
+    n, k = stack.sizes, stack.A.shape[1]
     psi = huber.psi(z)
-    m = huber.psi_prime(z).mean()
+    m = 1 - np.count_nonzero(np.abs(z) > huber.t, axis=1) / n
     correction = 1 + (k / n) * (1 - m) / m  # psi' is 0 or 1: its variance is m (1 - m)
-    inflated = correction**2 * (psi @ psi) / (n - k) / m**2
-    half = problem.coefficients(solve_triangular(problem.factor, np.eye(k), lower=True).T)
-    return np.asarray(inflated * (half**2).sum(axis=1))
+    inflated = correction**2 * dots(psi, psi) / (n - k) / m**2
+    half = stack.coefficients(stack.inverse)
+    if stack.triangle is not None:
+        half = stack.coefficients(half.transpose(0, 2, 1))
+    return np.asarray(inflated[:, None] * np.einsum("pii->pi", half))
 
 
-def _sandwich_variances(problem: Problem, z: FloatArray, huber: Huber) -> FloatArray:
-    """Sandwich variances (k,) of the coefficients of the design, in units of the squared scale.
+def _sandwich_variances(stack: Stack, z: FloatArray, huber: Huber) -> FloatArray:
+    """Sandwich variances (P, k) of the coefficients of the design, in units of the squared scale.
 
     NaN for a coefficient that no inlying row says anything about.
     """
-    A = problem.A
-    n, k = A.shape
-    inverse, null = _inverse(A.T @ (A * huber.psi_prime(z)[:, None]))
-    scored = A * huber.psi(z)[:, None]
-    bread = problem.coefficients(inverse)
-    variances: FloatArray = n / (n - k) * ((bread @ (scored.T @ scored)) * bread).sum(axis=1)
-    variances[_involved(problem.coefficients(null))] = np.nan
+    A, n, k = stack.A, stack.sizes, stack.A.shape[1]
+    inlying = (A * huber.psi_prime(z)[:, None, :]) @ A.transpose(0, 2, 1)
+    _, inverse, condition = invert(inlying)
+    null = {}
+    for place in np.flatnonzero(~(condition <= MAX_INLYING_CONDITION)):
+        inverse[place], null[place] = _pseudo_inverse(inlying[place])
+    scored = A * huber.psi(z)[:, None, :]
+    bread = stack.coefficients(inverse)
+    meat = scored @ scored.transpose(0, 2, 1)
+    variances: FloatArray = ((bread @ meat) * bread).sum(axis=2) * (n / (n - k))[:, None]
+    for place, directions in null.items():
+        if stack.triangle is not None:
+            directions = np.linalg.solve(stack.triangle[place], directions)
+        variances[place, _involved(directions)] = np.nan
     return variances
 
 
@@ -186,8 +246,9 @@ def _carried_alone(X: FloatArray, suspects: NDArray[np.intp]) -> NDArray[np.bool
     """
     if not suspects.size:
         return np.zeros(X.shape[1], dtype=np.bool_)
-    U, _, _, _ = whiten(X, np.ones(len(X)), None)  # weights would hide rows of little weight
-    Q, R = np.linalg.qr(U)
+    # Without weights, which would hide rows of little weight.
+    scaled = np.ldexp(X, -np.frexp(np.abs(X).max(axis=0))[1])
+    Q, R = np.linalg.qr(scaled / np.sqrt((scaled**2).sum(axis=0)))
     rows = Q[suspects]
     forced = rows[(rows**2).sum(axis=1) >= FULL_LEVERAGE]
     return _involved(np.linalg.pinv(R) @ forced.T)
@@ -200,7 +261,7 @@ def _involved(directions: FloatArray) -> NDArray[np.bool_]:
     return involved
 
 
-def _inverse(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _pseudo_inverse(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Pseudo-inverse of a symmetric matrix (k, k) >= 0, and its null vectors (k, m)."""
     values, vectors = np.linalg.eigh(matrix)
     regular = values > SINGULAR_SHARE * values[-1]

@@ -7,6 +7,7 @@ run on a block of whole periods, inside the query.
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ class PanelSpec:
                     f"{negative[WEIGHT][0]} at {_key_of(negative)}",
                     at_least=partial,
                 )
-        if _has_repeats(rows):
+        if not _are_ordered(rows) and _has_repeats(rows):
             repeats = rows.filter(pl.struct(PERIOD, ASSET).is_duplicated())
             raise PanelError.duplicate_rows(
                 self.period,
@@ -175,6 +176,18 @@ def label(keys: pl.Series) -> str:
         return str(keys[0])
     except (ValueError, OverflowError, pl.exceptions.PanicException):
         return str(keys.to_physical()[0])
+
+
+def _are_ordered(rows: pl.DataFrame) -> bool:
+    """Whether (period, asset), or (asset, period), only ever increases; then none can repeat."""
+    up, level = (
+        {key: compare(pl.col(key), pl.col(key).shift(1)) for key in (PERIOD, ASSET)}
+        for compare in (operator.gt, operator.eq)
+    )
+    return any(
+        bool(rows.select((up[one] | (level[one] & up[other])).all()).item())
+        for one, other in ((PERIOD, ASSET), (ASSET, PERIOD))
+    )
 
 
 def _has_repeats(rows: pl.DataFrame) -> bool:

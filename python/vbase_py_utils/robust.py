@@ -46,13 +46,51 @@ class Huber:
         return np.divide(np.minimum(size, self.t), size, out=np.ones_like(size), where=size > 0)
 
 
-def middle_ranks(n: int) -> tuple[int, int]:
-    """Ranks (from 0) of the one or two values whose mean is the median of ``n`` values."""
-    return (n - 1) // 2, n // 2
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Where the middle of the rows of P periods is, in arrays (P, n) padded with zeros, n even.
+
+    Padding is made to sort half below and half above the rows of its period, so that the middle of
+    the width is that of the rows: ``beyond`` (P, n) is infinity where it sorts above, else 0. Of
+    an ``odd`` number of rows the middle is the lower of the two in the middle of the width.
+    """
+
+    beyond: FloatArray
+    odd: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, sizes: NDArray[np.intp], width: int) -> Ranks:
+        """For periods of ``sizes`` (P,) rows, which come first, in ``width`` columns."""
+        below = sizes + (width - sizes) // 2
+        beyond = np.where(np.arange(width) < below[:, None], 0.0, np.inf)
+        return cls(beyond, sizes % 2 == 1)
+
+    def __getitem__(self, which: NDArray[np.bool_]) -> Ranks:
+        """Only the periods selected."""
+        return Ranks(self.beyond[which], self.odd[which])
+
+    def middle(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Find the one or two values of |u| whose mean is the median, of each period."""
+        size = np.abs(u)
+        size += self.beyond
+        half = u.shape[1] // 2
+        size.partition(half, axis=1)
+        low = size[:, :half].max(axis=1)
+        return low, np.where(self.odd, low, size[:, half])
 
 
-def mad_about_zero(u: FloatArray) -> float:
-    """Scale of the residuals ``u`` (n,), n >= 1: median(|u|) / 0.67449, with no centring."""
-    low, high = middle_ranks(u.size)
-    parted = np.partition(np.abs(u), (low, high))
-    return float(0.5 * (parted[low] + parted[high]) / MAD_PER_SIGMA)
+def scale_of(low: FloatArray, high: FloatArray) -> FloatArray:
+    """Scale of residuals from the values in the middle of their sizes."""
+    return 0.5 * (low + high) / MAD_PER_SIGMA
+
+
+def mad_about_zero(u: FloatArray, ranks: Ranks | None = None) -> FloatArray:
+    """Scale of residuals: median(|u|) / 0.67449, with no centring.
+
+    Of u (n,), n >= 1, or of each period (P, n), whose rows ``ranks`` knows.
+    """
+    if ranks is None:
+        n = u.size
+        u = np.append(u, np.zeros(n % 2))[None, :]
+        return np.asarray(mad_about_zero(u, Ranks.of(np.array([n]), u.size))[0])
+    return scale_of(*ranks.middle(u))
