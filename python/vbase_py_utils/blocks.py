@@ -50,41 +50,30 @@ class BlockRows:
             return self.starts
         return np.append(0, np.cumsum(self.usable))[self.starts]
 
-    def kept_arrays(self) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-        """X (N, k), y (N,) and w (N,) of the usable rows; a view where nothing has to move."""
+    def kept_arrays(self) -> tuple[list[FloatArray], FloatArray, FloatArray | None]:
+        """Columns (N,) of X, y (N,) and w (N,), usable rows only; views where nothing moves."""
         places = self.order
         if self.usable is not None:
             places = np.flatnonzero(self.usable) if places is None else places[self.usable]
         w = None if self.spec.weights is None else self._values(WEIGHT, places)
-        return self._exposures(places), self._values(RETURN, places), w
+        X = [self._values(name, places) for name in self.spec.inner_exposures]
+        return X, self._values(RETURN, places), w
 
-    def exposures(self) -> FloatArray:
-        """X (N, k) of all rows."""
-        return self._exposures(self.order)
+    def exposures(self) -> list[FloatArray]:
+        """Get the columns (N,) of X with all rows."""
+        return [self._values(name, self.order) for name in self.spec.inner_exposures]
 
     def returns(self) -> FloatArray:
-        """Returns (N,) of all rows."""
+        """Get the returns (N,) of all rows."""
         return self._values(RETURN, self.order)
 
     def assets(self) -> pl.Series:
-        """Assets (N,) of all rows."""
+        """Get the assets (N,) of all rows."""
         return self.rows[ASSET] if self.order is None else self.rows[ASSET].gather(self.order)
 
     def _values(self, name: str, places: NDArray[np.intp] | None) -> FloatArray:
         values = self.rows[name].to_numpy()
         return values if places is None else values.take(places)
-
-    def _exposures(self, places: NDArray[np.intp] | None) -> FloatArray:
-        names = self.spec.inner_exposures
-        # An exposure after the other, as the kernel reads them.
-        columns = np.empty((len(names), self.rows.height if places is None else len(places)))
-        for column, name in zip(columns, names, strict=True):
-            values = self.rows[name].to_numpy()
-            if places is None:
-                column[:] = values
-            else:
-                values.take(places, out=column, mode="clip")  # the mode that needs no buffer
-        return columns.T
 
 
 def _usable(rows: pl.DataFrame, spec: PanelSpec) -> NDArray[np.bool_] | None:

@@ -276,7 +276,8 @@ def fit_frame(
         panel.lazy(), spec, options, on_failure=on_failure, cov_type=cov_type, n_blocks=n_blocks
     )
     try:
-        return query.collect()
+        # The streaming engine would cut the columns into pieces.
+        return query.collect(engine="in-memory")
     except PanelError:
         # The block that failed could count its own rows only.
         spec.check_values(spec.select(panel.lazy(), panel.schema).collect(), partial=False)

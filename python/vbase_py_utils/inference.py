@@ -17,7 +17,9 @@ from vbase_py_utils.design import (
     COLLINEAR_SHARE,
     EPS,
     Block,
+    Exposures,
     Stack,
+    columns_of,
     dots,
     invert,
     plan_stacks,
@@ -25,11 +27,14 @@ from vbase_py_utils.design import (
 )
 from vbase_py_utils.irls import PeriodFits, Status
 from vbase_py_utils.robust import FloatArray, Huber, mad_about_zero
+from vbase_py_utils.threads import run_together
 
 CovType = Literal["sandwich", "H1"]
 
 # An eigenvalue of the inlying rows' A'A below this share of the largest is zero up to rounding.
 SINGULAR_SHARE = 1e-12
+# Rows that are laid out anew together for their fitted values.
+FITTED_TOGETHER = 2**15
 # Above this condition of theirs the question is put; below it, none can be.
 MAX_INLYING_CONDITION = 1e10
 # Residuals within this share of huber_t scales are there exactly but for the end of the iteration:
@@ -59,7 +64,7 @@ class Inference:
 
 
 def assess_periods(
-    X: FloatArray,
+    X: Exposures,
     y: FloatArray,
     w: FloatArray | None,
     starts: NDArray[np.intp],
@@ -75,7 +80,7 @@ def assess_periods(
     R squared is 1 - sum w u^2 / sum w (y - mean_w y)^2; robust: w times the robustness weights.
     Source: Huber and Ronchetti (2009), Robust Statistics, section 7.6.
     """
-    block = Block(X, y, w, starts)
+    block = Block(columns_of(X), y, w, starts)
     n_periods, n_factors = fits.coefficients.shape
     record = Inference(
         std_errors=np.full((n_periods, n_factors), np.nan),
@@ -87,22 +92,22 @@ def assess_periods(
     )
 
     def assess(periods: NDArray[np.intp]) -> None:
-        stack, dependent = stack_periods(block, periods)
-        if len(dependent.periods):
-            raise AssertionError("a period that was fitted has a design of full rank")
-        record.condition_numbers[periods] = _condition_numbers(stack)
-        b = np.ldexp(fits.coefficients[periods], -stack.to_b)
-        u = stack.y - (b[:, None, :] @ stack.design)[:, 0]
-        held = np.isfinite(u).all(axis=1)  # else the estimate was too large to hold
-        record.r_squared[periods] = np.where(held, _r_squared(stack, u), np.nan)
-        held &= fits.status[periods] != Status.exact_fit
-        if held.any():
-            _assess_residuals(block, stack[held], b[held], u[held], record, huber_t, cov_type)
+        with np.errstate(all="ignore"):
+            stack, dependent = stack_periods(block, periods)
+            if len(dependent.periods):
+                raise AssertionError("a period that was fitted has a design of full rank")
+            record.condition_numbers[periods] = _condition_numbers(stack)
+            b = np.ldexp(fits.coefficients[periods], -stack.to_b)
+            u = stack.y - (b[:, None, :] @ stack.design)[:, 0]
+            held = np.isfinite(u).all(axis=1)  # else the estimate was too large to hold
+            record.r_squared[periods] = np.where(held, _r_squared(stack, u), np.nan)
+            held &= fits.status[periods] != Status.exact_fit
+            if not held.all():
+                stack, b, u = stack[held], b[held], u[held]
+            _assess_residuals(block, stack, b, u, record, huber_t, cov_type)
 
     sizes = np.where(np.isnan(fits.scale), 0, block.sizes)
-    with np.errstate(all="ignore"):
-        for periods in plan_stacks(sizes, n_factors):
-            assess(periods)
+    run_together(assess, plan_stacks(sizes, n_factors))
     record.std_errors[~np.isfinite(record.std_errors)] = np.nan
     return record
 
@@ -126,9 +131,9 @@ def _assess_residuals(
     z = _at_corners(u / unit[:, None], huber_t)
     record.n_downweighted[periods] = np.count_nonzero(np.abs(z) > huber_t, axis=1)
     weights = huber.weight(z)
-    for place, period in enumerate(periods):
+    for own, period in zip(weights, periods, strict=True):
         rows = slice(block.starts[period], block.starts[period + 1])
-        record.robustness_weights[rows] = weights[place, : stack.sizes[place]]
+        record.robustness_weights[rows] = own[: rows.stop - rows.start]
     record.robust_r_squared[periods] = _r_squared(stack, u, weights)
     if cov_type == "H1":
         variances = _h1_variances(stack, z, huber)
@@ -136,14 +141,15 @@ def _assess_residuals(
         variances = _sandwich_variances(stack, z, huber)
         for place, suspects in _without_residual(stack, b, u, unit):
             rows = slice(block.starts[periods[place]], block.starts[periods[place] + 1])
-            variances[place, _carried_alone(block.X[rows], suspects)] = np.nan
+            X = np.column_stack([column[rows] for column in block.columns])
+            variances[place, _carried_alone(X, suspects)] = np.nan
     errors = unit[:, None] * np.sqrt(variances)
     record.std_errors[periods] = np.ldexp(errors, stack.to_b)
 
 
 def _without_residual(
     stack: Stack, b: FloatArray, u: FloatArray, unit: FloatArray
-) -> Iterator[tuple[int, NDArray[np.intp]]]:
+) -> Iterator[tuple[np.intp, NDArray[np.intp]]]:
     """Places of periods with rows whose residual may be zero but for rounding, and these rows."""
     # A bound on the size of rows: no exposure of the design and no return exceeds one.
     largest = np.maximum(1.0, np.abs(b).sum(axis=1))
@@ -155,20 +161,30 @@ def _without_residual(
         yield place, np.flatnonzero(size <= np.maximum(NO_RESIDUAL * unit[place], rounding))
 
 
-def fitted_values(X: FloatArray, coefficients: FloatArray, starts: NDArray[np.intp]) -> FloatArray:
-    """X b for every row of a block: X (N, k), coefficients (T, k), starts as for ``fit_periods``.
+def fitted_values(X: Exposures, coefficients: FloatArray, starts: NDArray[np.intp]) -> FloatArray:
+    """X b for every row of a block: X and starts as for ``fit_periods``, coefficients (T, k).
 
     NaN where an exposure is not finite or the period has no coefficients.
     """
-    fitted = np.empty(len(X))
-    with np.errstate(all="ignore"):
-        for t in range(len(coefficients)):
-            rows = slice(starts[t], starts[t + 1])
-            # Row by row in memory: the product of a row is then the same wherever it stands.
-            np.matmul(np.ascontiguousarray(X[rows]), coefficients[t], out=fitted[rows])
-        for column in X.T:
-            if not np.isfinite(column.sum()):
-                fitted[~np.isfinite(column)] = np.nan
+    columns = columns_of(X)
+    fitted = np.empty(len(columns[0]))
+
+    def fit(first: int) -> None:
+        last = min(first + step, len(coefficients))
+        begin = starts[first]
+        # Row by row in memory: the product of a row is then the same wherever it stands.
+        rows = np.stack([column[begin : starts[last]] for column in columns], axis=1)
+        with np.errstate(all="ignore"):
+            for t in range(first, last):
+                own = slice(starts[t], starts[t + 1])
+                chunk = rows[starts[t] - begin : starts[t + 1] - begin]
+                np.matmul(chunk, coefficients[t], out=fitted[own])
+
+    step = max(1, FITTED_TOGETHER * len(coefficients) // max(1, len(fitted)))
+    run_together(fit, list(range(0, len(coefficients), step)))
+    if not np.isfinite(fitted).all():
+        for column in columns:
+            fitted[~np.isfinite(column)] = np.nan
     return fitted
 
 
@@ -225,16 +241,16 @@ def _sandwich_variances(stack: Stack, z: FloatArray, huber: Huber) -> FloatArray
     A, n, k = stack.A, stack.sizes, stack.A.shape[1]
     inlying = (A * huber.psi_prime(z)[:, None, :]) @ A.transpose(0, 2, 1)
     _, inverse, condition = invert(inlying)
-    null = {}
+    null: dict[np.intp, FloatArray] = {}
     for place in np.flatnonzero(~(condition <= MAX_INLYING_CONDITION)):
-        inverse[place], null[place] = _pseudo_inverse(inlying[place])
+        inverse[place], directions = _pseudo_inverse(inlying[place])
+        triangle = np.eye(k) if stack.triangle is None else stack.triangle[place]
+        null[place] = np.asarray(np.linalg.solve(triangle, directions))
     scored = A * huber.psi(z)[:, None, :]
     bread = stack.coefficients(inverse)
     meat = scored @ scored.transpose(0, 2, 1)
     variances: FloatArray = ((bread @ meat) * bread).sum(axis=2) * (n / (n - k))[:, None]
     for place, directions in null.items():
-        if stack.triangle is not None:
-            directions = np.linalg.solve(stack.triangle[place], directions)
         variances[place, _involved(directions)] = np.nan
     return variances
 

@@ -22,17 +22,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lstsq
 
-from vbase_py_utils.design import EPS, Block, Stack, dots, plan_stacks, solve, stack_periods
+from vbase_py_utils.design import (
+    EPS,
+    Block,
+    Exposures,
+    Stack,
+    columns_of,
+    dots,
+    plan_stacks,
+    solve,
+    stack_periods,
+)
 from vbase_py_utils.robust import HUBER_T, MAD_PER_SIGMA, FloatArray, Ranks, scale_of
+from vbase_py_utils.threads import run_together
 
 # Smallest squared pivot, relative to that of A'A, at which a downdated matrix is still trusted.
 MIN_IRLS_PIVOT, MIN_NEWTON_PIVOT = 1e-8, 1e-10
-# Cross-sections with so many exposures are a stack's bulk: see _weighted_gram.
-GATHER_CELLS = 30_000
+# Periods with so many exposures are worth the calls that _downdated takes.
+GATHER_CELLS = 10_000
 # Periods that are done leave the stack when they are more than this share of it.
 MAX_DONE = 0.25
 # The Newton phase, see _advance. A constant switch of 0.1 led to another solution than IRLS in 11
-# of 48,000 hard random problems, 0.03 in 1 to 4; this rule in 1, at 7 steps in the median.
+# of 48,000 hard random problems, 0.03 in 1 to 4; this rule in 0 or 1, at 7 steps in the median.
 NEWTON_SWITCH, NEWTON_STEPS = 0.1, 8
 FAST_RATE = 0.4
 NEWTON_MIN_DENOMINATOR = 1e-6
@@ -100,7 +111,7 @@ class PeriodFits:
 
 
 def fit_periods(
-    X: FloatArray,
+    X: Exposures,
     y: FloatArray,
     w: FloatArray | None,
     starts: NDArray[np.intp],
@@ -108,13 +119,13 @@ def fit_periods(
 ) -> PeriodFits:
     """Fit every period of a block on its own.
 
-    X (N, k) exposures, y (N,) returns, w (N,) regression weights or None for equal ones: usable
-    rows only, that is finite and w > 0, those of a period together. Period t has the rows
-    starts[t] to starts[t + 1]; ``starts`` has T + 1 entries and an empty period is allowed.
-    Never raises for a bad period and never warns: the status tells.
+    X (N, k) exposures, or a sequence of its columns, y (N,) returns, w (N,) regression weights or
+    None for equal ones: usable rows only, that is finite and w > 0, those of a period together.
+    Period t has the rows starts[t] to starts[t + 1]; ``starts`` has T + 1 entries and an empty
+    period is allowed. Never raises for a bad period and never warns: the status tells.
     """
-    block = Block(X, y, w, starts)
-    n_periods, n_factors = len(starts) - 1, X.shape[1]
+    block = Block(columns_of(X), y, w, starts)
+    n_periods, n_factors = len(starts) - 1, len(block.columns)
     fits = PeriodFits(
         coefficients=np.full((n_periods, n_factors), np.nan),
         scale=np.full(n_periods, np.nan),
@@ -124,38 +135,24 @@ def fit_periods(
     )
 
     def fit(periods: NDArray[np.intp]) -> None:
-        stack, dependent = stack_periods(block, periods)
-        fits.status[dependent.periods] = Status.rank_deficient
-        fits.collinear[dependent.periods] = dependent.columns
-        if not len(stack.periods):
-            return
-        b, s, n_iter, status = _fit_stack(stack, options)
-        b = stack.coefficients(b[:, :, None])[:, :, 0]
-        fits.coefficients[stack.periods] = np.ldexp(b, stack.to_b)
-        fits.scale[stack.periods] = np.ldexp(s, stack.to_s)
-        fits.n_iter[stack.periods] = n_iter
-        fits.status[stack.periods] = status
-
-    # Underflow and overflow at the ends of the number range are the user's units, not a defect.
-    import os
-    from concurrent.futures import ThreadPoolExecutor
-
-    def go(periods):
+        # Underflow and overflow at the ends of the number range are the user's units, no defect.
         with np.errstate(all="ignore"):
-            fit(periods)
+            stack, dependent = stack_periods(block, periods)
+            fits.status[dependent.periods] = Status.rank_deficient
+            fits.collinear[dependent.periods] = dependent.columns
+            b, s, n_iter, status = _fit_stack(stack, options)
+            b = stack.coefficients(b[:, :, None])[:, :, 0]
+            fits.coefficients[stack.periods] = np.ldexp(b, stack.to_b)
+            fits.scale[stack.periods] = np.ldexp(s, stack.to_s)
+            fits.n_iter[stack.periods] = n_iter
+            fits.status[stack.periods] = status
 
-    nt = int(os.environ.get("NT", "1"))
-    if nt == 1:
-        for periods in plan_stacks(block.sizes, n_factors):
-            go(periods)
-    else:
-        with ThreadPoolExecutor(nt) as pool:
-            list(pool.map(go, plan_stacks(block.sizes, n_factors)))
+    run_together(fit, plan_stacks(block.sizes, n_factors))
     return fits
 
 
 class _Endings(NamedTuple):
-    """How the P periods of a stack ended: coefficients of A (P, k), scale, steps and status (P,)."""
+    """How P periods ended: coefficients of A (P, k), scale, steps and status (P,)."""
 
     b: FloatArray
     s: FloatArray
@@ -167,10 +164,11 @@ class _Endings(NamedTuple):
 class _Live:
     """The state of the periods of a stack that take part in the steps; the first axis of all.
 
-    ``place`` in the stack, ``done`` if the period only waits to be dropped. ``low``, ``high``: the
-    values in the middle of |u|. ``fresh``: the scale when u was last computed from b instead of updated. A scale
-    below ``suspect`` may have collapsed. ``newton``: in that phase, which began at ``saved_*`` and
-    may go as far as ``reach`` from there, ``steps`` ago.
+    ``place`` in the stack; ``done`` if the period only waits to be dropped. ``spread``: root mean
+    square of the least-squares residuals. ``low``, ``high``: the values in the middle of |u|.
+    ``fresh``: the scale when u was last computed from b instead of updated. A scale below
+    ``suspect`` may have collapsed. ``newton``: in that phase, which began ``steps`` ago at
+    ``saved_*``, has gone a path of length ``travelled`` and may go ``reach`` far.
     """
 
     place: NDArray[np.intp]
@@ -181,6 +179,7 @@ class _Live:
     ranks: Ranks
     b: FloatArray
     u: FloatArray
+    spread: FloatArray
     low: FloatArray
     high: FloatArray
     s: FloatArray
@@ -198,6 +197,7 @@ class _Live:
     steps: NDArray[np.int32]
 
     def drop_done(self) -> None:
+        """Leave out the periods that are done."""
         for field in fields(self):
             if field.name != "done":
                 setattr(self, field.name, getattr(self, field.name)[~self.done])
@@ -206,7 +206,7 @@ class _Live:
 
 def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
     """Start from least squares, then iterate until every period of the stack is done."""
-    live, spread = _start(stack, options)
+    live = _start(stack, options)
     n_periods, k = live.b.shape
     endings = _Endings(
         b=np.empty((n_periods, k)),
@@ -217,6 +217,8 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
 
     def end(which: NDArray[np.bool_], n_iter: int, status: Status) -> None:
         which = which & ~live.done
+        if not np.count_nonzero(which):
+            return
         place = live.place[which]
         endings.b[place] = live.b[which]
         # The scale of the record is that of the final residuals, to the last digit.
@@ -225,35 +227,32 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
         endings.status[place] = status
         live.done |= which
 
-    end(_exact_at_start(stack, live, spread), 0, Status.exact_fit)
+    end(_exact_at_start(stack, live), 0, Status.exact_fit)
     for n_iter in range(1, options.max_iter + 1):
-        if not np.isinf(options.huber_t):
-            # The least-squares estimate has no scale that could collapse.
-            if (live.s <= live.suspect).any():
-                end(_collapsed(stack, live, spread), n_iter - 1, Status.exact_fit)
+        # The least-squares estimate has no scale that could collapse.
+        if np.isfinite(options.huber_t):
+            end(_collapsed(stack, live), n_iter - 1, Status.exact_fit)
         if np.count_nonzero(live.done) > MAX_DONE * len(live.done):
             live.drop_done()
         if not len(live.done):
             return endings
-        converged = _advance(stack, live, options)
-        end(converged, n_iter, Status.converged)
+        end(_advance(stack, live, options), n_iter, Status.converged)
     end(~live.done, options.max_iter, Status.max_iter)
     return endings
 
 
-def _start(stack: Stack, options: SolverOptions) -> tuple[_Live, FloatArray]:
-    """Weighted least squares, and the root mean square (P,) of its residuals."""
-    A, y, sizes = stack.A, stack.y, stack.sizes
-    n_periods, k, n = A.shape
+def _start(stack: Stack, options: SolverOptions) -> _Live:
+    """Begin at weighted least squares."""
+    A, y, n_periods = stack.A, stack.y, len(stack.periods)
     b = _products(stack.inverse, _products(A, y))
     b += _products(stack.inverse, _products(A, y - _combined(A, b)))
     u = y - _combined(A, b)
-    spread = np.sqrt(dots(u, u) / sizes)
+    spread = np.sqrt(dots(u, u) / stack.sizes)
     # A bound on the magnitude of rows: no exposure of the design and no return exceeds one.
     largest = np.maximum(1.0, np.abs(stack.coefficients(b[:, :, None])).sum(axis=(1, 2)))
     low, high = stack.ranks.middle(u)
     s = scale_of(low, high)
-    live = _Live(
+    return _Live(
         place=np.arange(n_periods),
         done=np.zeros(n_periods, dtype=np.bool_),
         A=A,
@@ -262,6 +261,7 @@ def _start(stack: Stack, options: SolverOptions) -> tuple[_Live, FloatArray]:
         ranks=stack.ranks,
         b=b,
         u=u,
+        spread=spread,
         low=low,
         high=high,
         s=s,
@@ -278,52 +278,50 @@ def _start(stack: Stack, options: SolverOptions) -> tuple[_Live, FloatArray]:
         travelled=np.empty_like(s),
         steps=np.zeros(n_periods, dtype=np.int32),
     )
-    return live, spread
 
 
 def _products(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
-    """M v for each period: matrices (P, i, j), vectors (P, j)."""
-    return (vectors[:, None, :] @ matrices.transpose(0, 2, 1))[:, 0]
+    """Multiply matrices (P, i, j) by vectors (P, j)."""
+    return np.asarray((vectors[:, None, :] @ matrices.transpose(0, 2, 1))[:, 0])
 
 
 def _combined(A: FloatArray, b: FloatArray) -> FloatArray:
-    """b A for each period: what coefficients b (P, k) fit."""
-    return (b[:, None, :] @ A)[:, 0]
+    """Fit (P, n) of coefficients b (P, k) on A."""
+    return np.asarray((b[:, None, :] @ A)[:, 0])
 
 
 def _largest(values: FloatArray) -> FloatArray:
     """Largest |value| (P,) of each period."""
-    return np.maximum(values.max(axis=1), -values.min(axis=1))
+    return np.asarray(np.maximum(values.max(axis=1), -values.min(axis=1)))
 
 
-def _exact_at_start(stack: Stack, live: _Live, spread: FloatArray) -> NDArray[np.bool_]:
+def _exact_at_start(stack: Stack, live: _Live) -> NDArray[np.bool_]:
     """Which periods least squares fits exactly, up to rounding."""
-    exact = stack.sizes == live.b.shape[1]
-    design_b = stack.coefficients(live.b[:, :, None])[:, :, 0]
-    for p in np.flatnonzero(~exact & (spread <= live.suspect)):
-        exact[p] = spread[p] <= 8 * EPS * stack.row_sizes(p, design_b[p]).max()
+    exact: NDArray[np.bool_] = stack.sizes == live.b.shape[1]
+    for i in np.flatnonzero(~exact & (live.spread <= live.suspect)):
+        exact[i] = live.spread[i] <= 8 * EPS * _row_sizes(stack, i, live.b[i]).max()
     return exact
 
 
-def _collapsed(stack: Stack, live: _Live, spread: FloatArray) -> NDArray[np.bool_]:
+def _row_sizes(stack: Stack, place: np.intp, b: FloatArray) -> FloatArray:
+    """Row sizes of a period from its coefficients of A."""
+    if stack.triangle is not None:
+        b = np.linalg.solve(stack.triangle[place], b)
+    return stack.row_sizes(place, b)
+
+
+def _collapsed(stack: Stack, live: _Live) -> NDArray[np.bool_]:
     """Whether the scale is no more than rounding of the typical row, or 1e-12 of the spread.
 
     Typical is the upper quartile: a wild return does not hide the scale of all others, and
     returns that are mostly zero still have a magnitude.
     """
-    suspects = ~live.newton & ~live.done & (live.s <= live.suspect)
-    collapsed = np.zeros_like(suspects)
-    for p in np.flatnonzero(suspects):
-        place = live.place[p]
-        b = (
-            live.b[p]
-            if stack.triangle is None
-            else np.linalg.solve(stack.triangle[place], live.b[p])
-        )
-        rows = stack.row_sizes(place, b)
+    collapsed = (live.s <= live.suspect) & ~(live.newton | live.done)
+    for i in np.flatnonzero(collapsed):
+        rows = _row_sizes(stack, live.place[i], live.b[i])
         typical = float(np.quantile(rows, 0.75)) or float(rows.max())
-        least = max(1e-12 * min(float(spread[place]), typical), 8 * EPS * typical)
-        collapsed[p] = live.s[p] <= least
+        least = max(1e-12 * min(float(live.spread[i]), typical), 8 * EPS * typical)
+        collapsed[i] = live.s[i] <= least
     return collapsed
 
 
@@ -418,7 +416,7 @@ def _go_back(live: _Live, which: NDArray[np.bool_]) -> None:
 
 
 def _step(live: _Live, t: float) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Change of b (P, k) in a step, the scale after it if it is a Newton step, who has no step.
+    """Compute a step: change of b (P, k), scale after it if it is Newton's, who has no safe step.
 
     IRLS, in delta form: db = (A W A')^-1 A psi_s(u), W the robustness weights.
 
@@ -430,20 +428,26 @@ def _step(live: _Live, t: float) -> tuple[FloatArray, FloatArray, NDArray[np.boo
     A, u, s, newton = live.A, live.u, live.s, live.newton
     if np.isinf(t):
         right = _products(A, u)[:, :, None]
-        return np.linalg.solve(live.gram, right)[:, :, 0], s, np.zeros_like(newton)
+        return np.asarray(np.linalg.solve(live.gram, right)[:, :, 0]), s, np.zeros_like(newton)
     cut = (t * s)[:, None]
     size = np.abs(u)
-    psi = np.clip(u, -cut, cut)
+    weights = cut / size
+    np.minimum(weights, 1.0, out=weights)
+    psi = weights * u
     score = _products(A, psi)
     with_newton = bool(newton.any())
-    if A[0].size < GATHER_CELLS:
-        H, outer = _downweighted(A, u, psi, cut / size, newton if with_newton else None)
+    if A[0].size >= GATHER_CELLS:
+        H, outer = _downdated(A, u, weights, cut, live.gram, newton)
     else:
-        H, outer = _downdated(A, u, size, cut, live.gram, newton)
+        outer = np.zeros_like(score)
+        if with_newton:
+            weights[newton] = np.floor(weights[newton])
+            outer = _products(A, psi - weights * u)
+        H = (A * weights[:, None, :]) @ A.transpose(0, 2, 1)
     least = np.where(newton, MIN_NEWTON_PIVOT, MIN_IRLS_PIVOT)[:, None] * live.pivots
     # Both right sides always: solving for one rounds differently.
     pivots, solution = solve(H, np.stack([score, outer], axis=1))
-    refused = ~(pivots >= least).all(axis=1)
+    refused = np.asarray(~(pivots >= least).all(axis=1))
     p = solution[:, 0]
     for i in np.flatnonzero(refused & ~newton & ~live.done):
         # The outlying rows carry a direction nearly alone: no subtraction, no squared condition.
@@ -458,45 +462,31 @@ def _step(live: _Live, t: float) -> tuple[FloatArray, FloatArray, NDArray[np.boo
     along_p, along_q = (dots(middle, step) for step in (p, q))
     denominator = MAD_PER_SIGMA + along_q
     s_new = (0.5 * (live.low + live.high) - along_p + s * along_q) / denominator
-    refused |= ~(denominator > NEWTON_MIN_DENOMINATOR)
+    refused = np.asarray(refused | ~(denominator > NEWTON_MIN_DENOMINATOR))
     return p + np.where(newton, s_new - s, 0.0)[:, None] * q, s_new, refused
-
-
-def _downweighted(
-    A: FloatArray,
-    u: FloatArray,
-    psi: FloatArray,
-    ratio: FloatArray,
-    newton: NDArray[np.bool_] | None,
-) -> tuple[FloatArray, FloatArray]:
-    """A W A' (P, k, k), and the outlying rows' share of A psi (P, k) in the Newton phase."""
-    weights = np.minimum(ratio, 1.0, out=ratio)
-    if newton is None:
-        return (A * weights[:, None, :]) @ A.transpose(0, 2, 1), np.zeros(A.shape[:2])
-    weights[newton] = np.floor(weights[newton])
-    H = (A * weights[:, None, :]) @ A.transpose(0, 2, 1)
-    weights *= u
-    return H, _products(A, np.subtract(psi, weights, out=weights))
 
 
 def _downdated(
     A: FloatArray,
     u: FloatArray,
-    size: FloatArray,
+    weights: FloatArray,
     cut: FloatArray,
     gram: FloatArray,
     newton: NDArray[np.bool_],
 ) -> tuple[FloatArray, FloatArray]:
-    """Compute the same from A A' and the outlying rows alone: faster for long cross-sections."""
+    """Compute A W A' (P, k, k) from A A', and for Newton the outlying rows' part of A psi (P, k).
+
+    Reads outlying rows alone, which pays for long cross-sections.
+    """
     H, outer = np.empty_like(gram), np.zeros(gram.shape[:2])
     for i in range(len(A)):
-        outlying = np.flatnonzero(size[i] > cut[i])
+        outlying = np.flatnonzero(weights[i] < 1.0)
         rows = A[i].take(outlying, axis=1)
         if newton[i]:
             H[i] = gram[i] - rows @ rows.T
             outer[i] = rows @ np.copysign(cut[i], u[i].take(outlying))
         else:
-            H[i] = gram[i] - (rows * (1.0 - cut[i] / size[i].take(outlying))) @ rows.T
+            H[i] = gram[i] - (rows * (1.0 - weights[i].take(outlying))) @ rows.T
     return H, outer
 
 
@@ -508,7 +498,8 @@ def _middle_row(A: FloatArray, u: FloatArray, size: FloatArray, live: _Live) -> 
         second = first
     else:
         second = (size == live.high[:, None]).argmax(axis=1)
-        for i in np.flatnonzero(live.low == live.high):  # the first and the last that tie
+        # Of rows that tie, the first and the last.
+        for i in np.flatnonzero((live.low == live.high) & ~live.ranks.odd):
             second[i] = np.flatnonzero(size[i] == live.high[i])[-1]
     mean = np.zeros_like(live.b)
     for i in (first, second):

@@ -1,16 +1,23 @@
-"""One BLAS thread while periods are fitted: many small solves are slower with more."""
+"""How many threads work: one in BLAS, whose solves are small, and as many as cores on stacks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from threading import Lock
+from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+Item = TypeVar("Item")
+
 _lock = Lock()
 _users = 0
+_working = 0
 _limit = ExitStack()
 
 
@@ -33,6 +40,65 @@ def one_blas_thread() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 _limit.close()
+
+
+def run_together(task: Callable[[Item], object], items: Sequence[Item]) -> None:
+    """Call ``task`` on every item, on this thread and on as many more as there are idle cores.
+
+    Items are independent of each other. The first exception ends the work and is raised.
+    """
+    waiting = deque(items)
+
+    def work() -> None:
+        while True:
+            try:
+                item = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                task(item)
+            except BaseException:
+                waiting.clear()
+                raise
+
+    helpers = _claim(len(items) - 1)
+    try:
+        if helpers == 0:
+            work()
+            return
+        with ThreadPoolExecutor(helpers) as pool:
+            jobs = [pool.submit(work) for _ in range(helpers)]
+            work()
+        for job in jobs:
+            job.result()
+    finally:
+        _release(helpers)
+
+
+def _claim(wanted: int) -> int:
+    """Count the calling thread as working, and say how many may help it."""
+    global _working  # noqa: PLW0603 - the cores belong to the process
+    with _lock:
+        _working += 1
+        helpers = max(0, min(wanted, _cores() - _working))
+        _working += helpers
+    return helpers
+
+
+def _release(helpers: int) -> None:
+    global _working  # noqa: PLW0603 - as above
+    with _lock:
+        _working -= 1 + helpers
+
+
+def _cores() -> int:
+    """How many cores this process may use: as many as Polars does."""
+    limit = os.environ.get("POLARS_MAX_THREADS", "")
+    if limit.isdecimal() and int(limit) > 0:
+        return int(limit)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @cache
