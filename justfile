@@ -30,6 +30,10 @@ test-lowest:
 campaign:
     uv run pytest -m campaign
 
+# the library beside its peers, as markdown tables, some ten minutes; `just bench --quick` is short
+bench *options:
+    uv run --isolated --group bench python tests/benchmarks/bench.py {{ options }}
+
 # open the notebooks
 notebooks:
     uv run --with jupyterlab jupyter lab notebooks

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vbase_py_utils.panel import ASSET, PERIOD, RETURN, WEIGHT, PanelSpec
+from vbase_py_utils.panel import PERIOD, RETURN, WEIGHT, PanelSpec
 from vbase_py_utils.robust import FloatArray
 
 
@@ -50,30 +50,22 @@ class BlockRows:
             return self.starts
         return np.append(0, np.cumsum(self.usable))[self.starts]
 
-    def kept_arrays(self) -> tuple[list[FloatArray], FloatArray, FloatArray | None]:
-        """Columns (N,) of X, y (N,) and w (N,), usable rows only; views where nothing moves."""
-        places = self.order
-        if self.usable is not None:
-            places = np.flatnonzero(self.usable) if places is None else places[self.usable]
-        w = None if self.spec.weights is None else self._values(WEIGHT, places)
-        X = [self._values(name, places) for name in self.spec.inner_exposures]
-        return X, self._values(RETURN, places), w
+    @property
+    def kept(self) -> NDArray[np.intp] | None:
+        """Which rows of the frame are usable, period by period; None if all are where they are."""
+        if self.usable is None:
+            return self.order
+        return np.flatnonzero(self.usable) if self.order is None else self.order[self.usable]
 
-    def exposures(self) -> list[FloatArray]:
-        """Get the columns (N,) of X with all rows."""
-        return [self._values(name, self.order) for name in self.spec.inner_exposures]
+    def arrays(self) -> tuple[list[FloatArray], FloatArray, FloatArray | None]:
+        """Columns (N,) of X, y (N,) and w (N,) as they stand in the frame: views, not copies."""
+        values = {name: self.rows[name].to_numpy() for name in self.rows.columns[2:]}
+        X = [values[name] for name in self.spec.inner_exposures]
+        return X, values[RETURN], values.get(WEIGHT)
 
-    def returns(self) -> FloatArray:
-        """Get the returns (N,) of all rows."""
-        return self._values(RETURN, self.order)
-
-    def assets(self) -> pl.Series:
-        """Get the assets (N,) of all rows."""
-        return self.rows[ASSET] if self.order is None else self.rows[ASSET].gather(self.order)
-
-    def _values(self, name: str, places: NDArray[np.intp] | None) -> FloatArray:
-        values = self.rows[name].to_numpy()
-        return values if places is None else values.take(places)
+    def in_order(self, values: pl.Series) -> pl.Series:
+        """Put a column of the frame (N,) into the order of the periods."""
+        return values if self.order is None else values.gather(self.order)
 
 
 def _usable(rows: pl.DataFrame, spec: PanelSpec) -> NDArray[np.bool_] | None:

@@ -47,17 +47,25 @@ def columns_of(X: Exposures) -> Sequence[FloatArray]:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The usable rows of T periods: k ``columns`` (N,) of X, y (N,), w (N,) or None."""
+    """What ``fit_periods`` was given: k ``columns`` of X, y, w, where periods start, which rows."""
 
     columns: Sequence[FloatArray]
     y: FloatArray
     w: FloatArray | None
     starts: NDArray[np.intp]
+    rows: NDArray[np.intp] | None = None
 
     @property
     def sizes(self) -> NDArray[np.intp]:
         """Rows of each period (T,)."""
         return np.diff(self.starts)
+
+    def exposures(self, period: np.intp) -> FloatArray:
+        """X (n, k) of one period."""
+        rows: slice | NDArray[np.intp] = slice(self.starts[period], self.starts[period + 1])
+        if self.rows is not None:
+            rows = self.rows[rows]
+        return np.column_stack([column[rows] for column in self.columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +136,8 @@ def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp
 
 
 def widths(sizes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Columns given to periods with so many rows: an even number, at most 1 or 1/32 too many."""
-    step = np.left_shift(1, np.maximum(np.frexp(sizes)[1] - 6, 1))
+    """Columns for periods with so many rows: an even number, at most 1 or an eighth too many."""
+    step = np.left_shift(1, np.maximum(np.frexp(sizes)[1] - 4, 1))
     return np.asarray(-(-sizes // step) * step)
 
 
@@ -145,9 +153,9 @@ def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Depen
 
     Exposures of a period get a norm in [0.5, 1), returns a largest magnitude in [0.5, 1), if any.
     """
-    sizes, first = block.sizes[periods], block.starts[periods]
+    sizes = block.sizes[periods]
     width = int(widths(sizes[:1])[0])
-    values = _Rows(sizes, first, width)
+    values = _Rows(block, periods, width)
     y = values.of(block.y)
     y_exponent = _exponents(y)
     y = np.ldexp(y, -y_exponent[:, None])
@@ -186,18 +194,27 @@ def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Depen
 class _Rows:
     """The rows of periods, to be laid side by side and padded with zeros to ``width`` columns."""
 
-    def __init__(self, sizes: NDArray[np.intp], first: NDArray[np.intp], width: int) -> None:
+    def __init__(self, block: Block, periods: NDArray[np.intp], width: int) -> None:
+        sizes, first = block.sizes[periods], block.starts[periods]
         n_periods, longest = len(sizes), int(sizes.max())
         self.shape, self.own_shape = (n_periods, width), (n_periods, longest)
-        self.places: slice | NDArray[np.intp] = slice(first[0], first[0] + n_periods * longest)
         self.beyond = np.arange(longest) >= sizes[:, None]
-        if np.any(self.beyond) or np.any(np.diff(first) != longest):
+        self.places: slice | NDArray[np.intp] = slice(first[0], first[0] + n_periods * longest)
+        if self.beyond.any() or np.any(np.diff(first) != longest):
+            # Beyond the rows of a period stands its last.
             self.places = first[:, None] + np.minimum(np.arange(longest), sizes[:, None] - 1)
+        if block.rows is not None:
+            self.places = block.rows[self.places]
+
+    def _own(self, values: FloatArray) -> FloatArray:
+        if isinstance(self.places, slice):
+            return values[self.places].reshape(self.own_shape)
+        return values.take(self.places).reshape(self.own_shape)
 
     def of(self, values: FloatArray) -> FloatArray:
         """Lay out values (N,) as (P, n)."""
         laid_out = np.zeros(self.shape)
-        laid_out[:, : self.own_shape[1]] = values[self.places].reshape(self.own_shape)
+        laid_out[:, : self.own_shape[1]] = self._own(values)
         laid_out[:, : self.own_shape[1]][self.beyond] = 0.0
         return laid_out
 
@@ -206,8 +223,7 @@ class _Rows:
         A = np.empty((self.shape[0], len(columns), self.shape[1]))
         longest = self.own_shape[1]
         for j, column in enumerate(columns):
-            own = column[self.places].reshape(self.own_shape)
-            np.multiply(own, root_w[:, :longest], out=A[:, j, :longest])
+            np.multiply(self._own(column), root_w[:, :longest], out=A[:, j, :longest])
         A[:, :, longest:] = 0.0
         return A
 

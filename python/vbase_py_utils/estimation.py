@@ -21,6 +21,7 @@ from vbase_py_utils.irls import ANSWERED, PeriodFits, SolverOptions, Status, fit
 from vbase_py_utils.panel import (
     ASSET,
     PERIOD,
+    RETURN,
     ArrowStream,
     PanelSpec,
     as_frame,
@@ -330,10 +331,12 @@ def fit_block(
     spec.check_values(rows, partial=True)
     block = BlockRows.of(rows, spec)
     starts, kept = block.starts, block.kept_starts
+    places = block.kept
+    which: dict[str, Any] = {} if places is None else {"rows": places}
     n_assets = np.diff(kept)
-    X, y, w = block.kept_arrays()
+    X, y, w = block.arrays()
     with one_blas_thread():
-        fits = fit_periods(X, y, w, kept, options)
+        fits = fit_periods(X, y, w, kept, options, **which)
         columns = {
             PERIOD: block.periods,
             N_ASSETS: n_assets,
@@ -345,9 +348,10 @@ def fit_block(
             **dict(zip(spec.inner_exposures, _finite(fits.coefficients).T, strict=True)),
         }
         if cov_type is not None:
-            trust = assess_periods(X, y, w, kept, fits, huber_t=options.huber_t, cov_type=cov_type)
-            every_X = X if block.usable is None else block.exposures()
-            fitted = fitted_values(every_X, fits.coefficients, starts)
+            trust = assess_periods(
+                X, y, w, kept, fits, huber_t=options.huber_t, cov_type=cov_type, **which
+            )
+            fitted = fitted_values(X, fits.coefficients, starts, block.order)
             columns |= _full_columns(block, fitted, trust, spec)
     schema = _fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
     return pl.DataFrame(columns, schema=schema, nan_to_null=True)
@@ -362,7 +366,7 @@ def _full_columns(
         weights = np.full(len(fitted), np.nan)
         weights[block.usable] = trust.robustness_weights
     with np.errstate(over="ignore", invalid="ignore"):
-        specific = block.returns() - fitted
+        specific = block.in_order(block.rows[RETURN]).to_numpy() - fitted
     per_row = {
         FITTED: _finite(fitted),
         SPECIFIC_RETURN: _finite(specific),
@@ -370,7 +374,7 @@ def _full_columns(
     }
     number = pl.Series("number", np.repeat(np.arange(len(block.periods)), np.diff(block.starts)))
     lists = (
-        pl.DataFrame([number.set_sorted(), block.assets()])
+        pl.DataFrame([number.set_sorted(), block.in_order(block.rows[ASSET])])
         .with_columns(pl.Series(name, values, nan_to_null=True) for name, values in per_row.items())
         .group_by("number", maintain_order=True)
         .agg(ASSET, *per_row)

@@ -72,15 +72,16 @@ def assess_periods(
     *,
     huber_t: float,
     cov_type: CovType,
+    rows: NDArray[np.intp] | None = None,
 ) -> Inference:
-    """Assess every period of a block; X, y, w and starts as ``fit_periods`` got them.
+    """Assess every period of a block; X, y, w, starts and rows as ``fit_periods`` got them.
 
     Standard errors: "sandwich", n/(n-k) W^-1 [sum psi_s(u)^2 a a'] W^-1 with W = sum psi' a a', is
     consistent whatever the weights; "H1", statsmodels' default, for inverse-variance weights.
     R squared is 1 - sum w u^2 / sum w (y - mean_w y)^2; robust: w times the robustness weights.
     Source: Huber and Ronchetti (2009), Robust Statistics, section 7.6.
     """
-    block = Block(columns_of(X), y, w, starts)
+    block = Block(columns_of(X), y, w, starts, rows)
     n_periods, n_factors = fits.coefficients.shape
     record = Inference(
         std_errors=np.full((n_periods, n_factors), np.nan),
@@ -88,7 +89,7 @@ def assess_periods(
         robust_r_squared=np.full(n_periods, np.nan),
         condition_numbers=np.full(n_periods, np.nan),
         n_downweighted=np.full(n_periods, np.nan),
-        robustness_weights=np.full(len(y), np.nan),
+        robustness_weights=np.full(starts[-1], np.nan),
     )
 
     def assess(periods: NDArray[np.intp]) -> None:
@@ -140,8 +141,7 @@ def _assess_residuals(
     else:
         variances = _sandwich_variances(stack, z, huber)
         for place, suspects in _without_residual(stack, b, u, unit):
-            rows = slice(block.starts[periods[place]], block.starts[periods[place] + 1])
-            X = np.column_stack([column[rows] for column in block.columns])
+            X = block.exposures(periods[place])
             variances[place, _carried_alone(X, suspects)] = np.nan
     errors = unit[:, None] * np.sqrt(variances)
     record.std_errors[periods] = np.ldexp(errors, stack.to_b)
@@ -161,30 +161,39 @@ def _without_residual(
         yield place, np.flatnonzero(size <= np.maximum(NO_RESIDUAL * unit[place], rounding))
 
 
-def fitted_values(X: Exposures, coefficients: FloatArray, starts: NDArray[np.intp]) -> FloatArray:
-    """X b for every row of a block: X and starts as for ``fit_periods``, coefficients (T, k).
+def fitted_values(
+    X: Exposures,
+    coefficients: FloatArray,
+    starts: NDArray[np.intp],
+    rows: NDArray[np.intp] | None = None,
+) -> FloatArray:
+    """X b for every row of a block: X, starts, rows as for ``fit_periods``, coefficients (T, k).
 
     NaN where an exposure is not finite or the period has no coefficients.
     """
     columns = columns_of(X)
-    fitted = np.empty(len(columns[0]))
+    fitted = np.empty(starts[-1])
 
     def fit(first: int) -> None:
         last = min(first + step, len(coefficients))
         begin = starts[first]
         # Row by row in memory: the product of a row is then the same wherever it stands.
-        rows = np.stack([column[begin : starts[last]] for column in columns], axis=1)
+        some: slice | NDArray[np.intp] = slice(begin, starts[last])
+        if rows is not None:
+            some = rows[some]
+        together = np.stack([column[some] for column in columns], axis=1)
         with np.errstate(all="ignore"):
             for t in range(first, last):
                 own = slice(starts[t], starts[t + 1])
-                chunk = rows[starts[t] - begin : starts[t + 1] - begin]
+                chunk = together[starts[t] - begin : starts[t + 1] - begin]
                 np.matmul(chunk, coefficients[t], out=fitted[own])
 
     step = max(1, FITTED_TOGETHER * len(coefficients) // max(1, len(fitted)))
     run_together(fit, list(range(0, len(coefficients), step)))
     if not np.isfinite(fitted).all():
         for column in columns:
-            fitted[~np.isfinite(column)] = np.nan
+            finite = np.isfinite(column)
+            fitted[~(finite if rows is None else finite[rows])] = np.nan
     return fitted
 
 

@@ -116,15 +116,17 @@ def fit_periods(
     w: FloatArray | None,
     starts: NDArray[np.intp],
     options: SolverOptions,
+    rows: NDArray[np.intp] | None = None,
 ) -> PeriodFits:
     """Fit every period of a block on its own.
 
     X (N, k) exposures, or a sequence of its columns, y (N,) returns, w (N,) regression weights or
-    None for equal ones: usable rows only, that is finite and w > 0, those of a period together.
-    Period t has the rows starts[t] to starts[t + 1]; ``starts`` has T + 1 entries and an empty
-    period is allowed. Never raises for a bad period and never warns: the status tells.
+    None for equal ones. ``rows`` (M,) are the usable ones, that is finite and w > 0, those of a
+    period together; None: all, as they stand. Period t has rows[starts[t]] to rows[starts[t + 1]];
+    ``starts`` has T + 1 entries and an empty period is allowed. Never raises for a bad period and
+    never warns: the status tells.
     """
-    block = Block(columns_of(X), y, w, starts)
+    block = Block(columns_of(X), y, w, starts, rows)
     n_periods, n_factors = len(starts) - 1, len(block.columns)
     fits = PeriodFits(
         coefficients=np.full((n_periods, n_factors), np.nan),

@@ -1,0 +1,107 @@
+"""The library and its peers on the same panel; each function gives coefficients (T, k)."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import metadata
+
+import numpy as np
+import polars as pl
+
+from vbase_py_utils import factor_returns, fit_cross_sections
+
+FLOOR_CELLS = 2**18  # exposures solved together: measured to be the fastest
+
+
+def ours(panel, **options):
+    """Weighted Huber regression with all guards."""
+    fits = factor_returns(panel.frame, panel.exposures, **{"weights": "weight"} | options)
+    return fits.select(panel.exposures).to_numpy()
+
+
+def everything(panel):
+    """The same, with standard errors, specific returns and diagnostics."""
+    fits = fit_cross_sections(panel.frame, panel.exposures, weights="weight").collect()
+    frames = fits.coefficients, fits.specific_returns, fits.diagnostics
+    assert all(frame.height for frame in frames)
+    return fits.factor_returns.select(panel.exposures).to_numpy()
+
+
+def polars_statistics_huber(panel):
+    """Give Huber regression without weights, by a Rust plugin with its default tolerance."""
+    import polars_statistics as ps
+
+    fit = ps.huber("return", *panel.exposures, alpha=0.0, add_intercept=False)
+    fits = panel.frame.group_by("period").agg(fit.alias("fit")).sort("period")
+    return np.array(fits["fit"].struct.field("coefficients").to_list())
+
+
+def polars_ols_wls(panel):
+    """Give weighted least squares, by a Rust plugin."""
+    import polars_ols as po
+
+    fit = po.compute_least_squares(
+        pl.col("return"),
+        *map(pl.col, panel.exposures),
+        sample_weights=pl.col("weight"),
+        mode="coefficients",
+    )
+    fits = panel.frame.group_by("period").agg(fit.alias("fit")).sort("period")
+    return fits["fit"].struct.unnest().to_numpy()
+
+
+def numpy_floor(panel):
+    """Sort, copy, and solve weighted least squares for many periods at once: balanced panels."""
+    rows = panel.frame.sort("period")
+    n_periods = rows["period"].n_unique()
+    X = (
+        rows.select(panel.exposures)
+        .to_numpy(order="c")
+        .reshape(n_periods, -1, len(panel.exposures))
+    )
+    y, w = (rows[name].to_numpy().reshape(n_periods, -1) for name in ("return", "weight"))
+    b = np.empty((n_periods, X.shape[2]))
+    step = max(1, FLOOR_CELLS // X[0].size)
+    for first in range(0, n_periods, step):
+        some = slice(first, first + step)
+        weighted = (X[some] * w[some, :, None]).transpose(0, 2, 1)
+        b[some] = np.linalg.solve(weighted @ X[some], weighted @ y[some, :, None])[:, :, 0]
+    return b
+
+
+def pandas_function(frames):
+    """Run the documented function of this library, from pandas to pandas."""
+    from vbase_py_utils.stats.cross_section_regression import run_monthly_factor_returns
+
+    return run_monthly_factor_returns(*frames).to_numpy()
+
+
+def statsmodels_loop(frames):
+    """Fit period by period with RLM, as one writes it by hand."""
+    import statsmodels.api as sm
+
+    returns, exposures, weights = frames
+    rows = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where it runs out of steps
+        for period in returns.columns:
+            root = np.sqrt(weights.loc[period]["weight"])
+            X, y = exposures.loc[period], returns[period]
+            model = sm.RLM(y * root, X.mul(root, axis=0), M=sm.robust.norms.HuberT(1.345))
+            rows.append(model.fit().params)
+    return np.array(rows)
+
+
+PEERS = {
+    "ps.huber": ("polars-statistics", polars_statistics_huber),
+    "polars-ols": ("polars-ols", polars_ols_wls),
+    "floor": ("numpy", numpy_floor),
+}
+
+
+def version(package):
+    """Version of a package, None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

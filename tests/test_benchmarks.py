@@ -1,0 +1,46 @@
+"""The benchmark runs, in its quick form; nothing here asserts how long anything takes."""
+
+from __future__ import annotations
+
+import bench
+import contestants
+import numpy as np
+import pytest
+import workloads
+
+
+def test_the_benchmark_runs_and_prints_its_tables(capsys):
+    bench.main(["--quick", "--repetitions", "1"])
+    printed = capsys.readouterr().out
+    for heading in ("factor_returns", "run_monthly_factor_returns", "usable rows", "slope"):
+        assert heading in printed
+    assert "nan" not in printed.lower().replace("nan |", "")
+
+
+def test_contestants_that_estimate_the_same_agree():
+    panel = workloads.balanced(60, 3, 5)
+    least_squares = contestants.ours(panel, huber_t=np.inf)
+    np.testing.assert_allclose(contestants.numpy_floor(panel), least_squares, rtol=1e-10)
+    frames = workloads.as_pandas(panel)
+    ours = contestants.pandas_function(frames)
+    np.testing.assert_allclose(ours, contestants.ours(panel), rtol=1e-12)
+    np.testing.assert_allclose(ours, contestants.statsmodels_loop(frames), atol=1e-8)
+    np.testing.assert_array_equal(contestants.everything(panel), contestants.ours(panel))
+
+
+@pytest.mark.parametrize("name", ["ps.huber", "polars-ols"])
+def test_peers_agree_where_they_are_installed(name):
+    package, call = contestants.PEERS[name]
+    if contestants.version(package) is None:
+        pytest.skip(f"{package} is in the dependency group bench")
+    panel = workloads.balanced(60, 3, 5)
+    options = {"weights": None, "huber_t": 1.35} if name == "ps.huber" else {"huber_t": np.inf}
+    np.testing.assert_allclose(call(panel), contestants.ours(panel, **options), atol=1e-4)
+
+
+def test_the_ragged_panel_is_ragged_and_as_large_on_average():
+    panel = workloads.ragged(100, 5, 200)
+    sizes = panel.frame.drop_nulls().group_by("period").len()["len"]
+    assert sizes.n_unique() > 10
+    assert 0.85 < sizes.mean() / 100 < 1.15
+    assert 0.03 < panel.frame["return"].null_count() / panel.frame.height < 0.07
