@@ -48,9 +48,11 @@ def test_stacked_products_and_one_long_period_at_a_time_agree(kind, monkeypatch)
         assert len(converged) > 100
         for t in converged:
             rows = slice(starts[t], starts[t + 1])
-            difference = stacked.coefficients[t] - alone.coefficients[t]
-            moved = np.abs(np.sqrt(w[rows]) * (X[rows] @ difference)).max()
-            assert moved <= 1e-10 * alone.scale[t], (k, t)
+            A = np.sqrt(w[rows])[:, None] * X[rows]
+            moved = np.abs(A @ (stacked.coefficients[t] - alone.coefficients[t])).max()
+            # Near collinear, a double cannot hold a coefficient to 1e-10 scales of its fit.
+            held = np.finfo(float).eps * (np.abs(A) @ np.abs(alone.coefficients[t])).max()
+            assert moved <= 1e-10 * alone.scale[t] + held, (k, t)
             assert stacked.scale[t] == pytest.approx(alone.scale[t], rel=1e-10)
 
 

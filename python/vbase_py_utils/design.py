@@ -27,9 +27,12 @@ EPS = float(np.finfo(np.float64).eps)
 MAX_GRAM_CONDITION = 1e6
 # A component of a null vector (unit length) above this names a collinear column.
 COLLINEAR_SHARE = 1e-6
-# Exposures in a stack: 8 MB. Measured on two cores with 2 MB of L2 each: half of it costs a tenth
-# more, an eighth twice as much, since then the threads mostly wait for the interpreter.
-STACK_CELLS = 2**20
+# Exposures in a stack, 8 MB, if that leaves so many stacks: each takes several times its size while
+# it is worked on. On two cores with 2 MB of L2 each, stacks of an eighth of the size cost a third
+# more, since then threads wait for the interpreter and for each other.
+STACK_CELLS, LEAST_STACKS = 2**20, 5
+# Exposures whose weighted copy stays in the L2 cache, 1 MB.
+CACHE_CELLS = 2**17
 # Systems of so many unknowns are eliminated together, larger ones one after the other.
 MAX_ELIMINATED = 10
 # Sums of squares in this range have lost no digits.
@@ -121,16 +124,17 @@ class Stack:
 
 
 def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp]]:
-    """Put periods of equal width together, so many that a stack has about STACK_CELLS exposures.
+    """Put periods of equal width together, in stacks that are neither large nor a large part.
 
     Gives arrays of positions in ``sizes`` (T,); a period with fewer rows than factors is in none.
     """
     enough = np.flatnonzero(sizes >= n_factors)
     width = widths(sizes[enough])
+    cells = min(STACK_CELLS, int(sizes.sum()) * n_factors // LEAST_STACKS)
     stacks = []
     for n in np.unique(width):
         alike = enough[width == n]
-        most = max(1, STACK_CELLS // int(n * n_factors))
+        most = max(1, cells // int(n * n_factors))
         stacks += [alike[i : i + most] for i in range(0, len(alike), most)]
     return stacks
 
@@ -280,6 +284,20 @@ def _in_orthogonal_coordinates(stack: Stack, places: NDArray[np.intp]) -> tuple[
 def dots(a: FloatArray, b: FloatArray) -> FloatArray:
     """Sum products along the last axis (P,); rounds the same way whatever P is, unlike einsum."""
     return np.asarray((a[:, None, :] @ b[:, :, None])[:, 0, 0])
+
+
+def weighted_gram(A: FloatArray, weights: FloatArray) -> FloatArray:
+    """Compute A W A' (P, k, k) of A (P, k, n), W diagonal (P, n), a few periods at a time."""
+    gram = np.empty((len(A), A.shape[1], A.shape[1]))
+    step = max(1, CACHE_CELLS // A[0].size) if len(A) else 1
+    weighted = np.empty((min(step, len(A)), *A.shape[1:]))
+    for first in range(0, len(A), step):
+        some = A[first : first + step]
+        product = np.multiply(
+            some, weights[first : first + step, None, :], out=weighted[: len(some)]
+        )
+        np.matmul(product, some.transpose(0, 2, 1), out=gram[first : first + step])
+    return gram
 
 
 def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -24,6 +24,7 @@ from vbase_py_utils.design import (
     invert,
     plan_stacks,
     stack_periods,
+    weighted_gram,
 )
 from vbase_py_utils.irls import PeriodFits, Status
 from vbase_py_utils.robust import FloatArray, Huber, mad_about_zero
@@ -248,16 +249,14 @@ def _sandwich_variances(stack: Stack, z: FloatArray, huber: Huber) -> FloatArray
     NaN for a coefficient that no inlying row says anything about.
     """
     A, n, k = stack.A, stack.sizes, stack.A.shape[1]
-    inlying = (A * huber.psi_prime(z)[:, None, :]) @ A.transpose(0, 2, 1)
+    inlying = weighted_gram(A, huber.psi_prime(z))
     _, inverse, condition = invert(inlying)
     null: dict[np.intp, FloatArray] = {}
     for place in np.flatnonzero(~(condition <= MAX_INLYING_CONDITION)):
         inverse[place], directions = _pseudo_inverse(inlying[place])
         triangle = np.eye(k) if stack.triangle is None else stack.triangle[place]
         null[place] = np.asarray(np.linalg.solve(triangle, directions))
-    scored = A * huber.psi(z)[:, None, :]
-    bread = stack.coefficients(inverse)
-    meat = scored @ scored.transpose(0, 2, 1)
+    bread, meat = stack.coefficients(inverse), weighted_gram(A, huber.psi(z) ** 2)
     variances: FloatArray = ((bread @ meat) * bread).sum(axis=2) * (n / (n - k))[:, None]
     for place, directions in null.items():
         variances[place, _involved(directions)] = np.nan

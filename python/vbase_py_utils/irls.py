@@ -32,6 +32,7 @@ from vbase_py_utils.design import (
     plan_stacks,
     solve,
     stack_periods,
+    weighted_gram,
 )
 from vbase_py_utils.robust import HUBER_T, MAD_PER_SIGMA, FloatArray, Ranks, scale_of
 from vbase_py_utils.threads import run_together
@@ -40,6 +41,8 @@ from vbase_py_utils.threads import run_together
 MIN_IRLS_PIVOT, MIN_NEWTON_PIVOT = 1e-8, 1e-10
 # Periods with so many exposures are worth the calls that _downdated takes.
 GATHER_CELLS = 10_000
+# Least-squares residuals below this share of the rows' magnitude are computed with more care.
+NEARLY_EXACT = 1e-6
 # Periods that are done leave the stack when they are more than this share of it.
 MAX_DONE = 0.25
 # The Newton phase, see _advance. A constant switch of 0.1 led to another solution than IRLS in 11
@@ -170,7 +173,9 @@ class _Live:
     square of the least-squares residuals. ``low``, ``high``: the values in the middle of |u|.
     ``fresh``: the scale when u was last computed from b instead of updated. A scale below
     ``suspect`` may have collapsed. ``newton``: in that phase, which began ``steps`` ago at
-    ``saved_*``, has gone a path of length ``travelled`` and may go ``reach`` far.
+    ``saved_*``, has gone a path of length ``travelled`` and may go ``reach`` far. Of long periods
+    in that phase, ``side``: sign of the rows that were outlying in the step before, else 0;
+    ``inner``: A W A' then; ``outer``: sum of side times row.
     """
 
     place: NDArray[np.intp]
@@ -197,6 +202,9 @@ class _Live:
     reach: FloatArray
     travelled: FloatArray
     steps: NDArray[np.int32]
+    side: NDArray[np.int8]
+    inner: FloatArray
+    outer: FloatArray
 
     def drop_done(self) -> None:
         """Leave out the periods that are done."""
@@ -247,11 +255,16 @@ def _start(stack: Stack, options: SolverOptions) -> _Live:
     """Begin at weighted least squares."""
     A, y, n_periods = stack.A, stack.y, len(stack.periods)
     b = _products(stack.inverse, _products(A, y))
-    b += _products(stack.inverse, _products(A, y - _combined(A, b)))
     u = y - _combined(A, b)
-    spread = np.sqrt(dots(u, u) / stack.sizes)
     # A bound on the magnitude of rows: no exposure of the design and no return exceeds one.
     largest = np.maximum(1.0, np.abs(stack.coefficients(b[:, :, None])).sum(axis=(1, 2)))
+    spread = np.sqrt(dots(u, u) / stack.sizes)
+    # The steps to come make up for the rounding of this one, unless there are none.
+    close = (spread <= NEARLY_EXACT * largest) | np.isinf(options.huber_t)
+    if close.any():
+        b[close] += _products(stack.inverse[close], _products(A[close], u[close]))
+        u[close] = y[close] - _combined(A[close], b[close])
+        spread = np.sqrt(dots(u, u) / stack.sizes)
     low, high = stack.ranks.middle(u)
     s = scale_of(low, high)
     return _Live(
@@ -279,6 +292,9 @@ def _start(stack: Stack, options: SolverOptions) -> _Live:
         reach=np.empty_like(s),
         travelled=np.empty_like(s),
         steps=np.zeros(n_periods, dtype=np.int32),
+        side=np.zeros(u.shape, dtype=np.int8),
+        inner=np.empty_like(stack.gram),
+        outer=np.zeros_like(b),
     )
 
 
@@ -406,6 +422,7 @@ def _begin_newton(live: _Live, which: NDArray[np.bool_], change: FloatArray) -> 
         live.saved_fresh[which], live.saved_s[which] = live.fresh[which], live.s[which]
         live.reach[which] = _reach(change[which], live.last_change[which])
         live.steps[which], live.travelled[which] = 0, 0.0
+        live.side[which], live.inner[which], live.outer[which] = 0, live.gram[which], 0.0
 
 
 def _go_back(live: _Live, which: NDArray[np.bool_]) -> None:
@@ -439,13 +456,13 @@ def _step(live: _Live, t: float) -> tuple[FloatArray, FloatArray, NDArray[np.boo
     score = _products(A, psi)
     with_newton = bool(newton.any())
     if A[0].size >= GATHER_CELLS:
-        H, outer = _downdated(A, u, weights, cut, live.gram, newton)
+        H, outer = _downdated(live, weights, cut)
     else:
         outer = np.zeros_like(score)
         if with_newton:
             weights[newton] = np.floor(weights[newton])
             outer = _products(A, psi - weights * u)
-        H = (A * weights[:, None, :]) @ A.transpose(0, 2, 1)
+        H = weighted_gram(A, weights)
     least = np.where(newton, MIN_NEWTON_PIVOT, MIN_IRLS_PIVOT)[:, None] * live.pivots
     # Both right sides always: solving for one rounds differently.
     pivots, solution = solve(H, np.stack([score, outer], axis=1))
@@ -468,28 +485,28 @@ def _step(live: _Live, t: float) -> tuple[FloatArray, FloatArray, NDArray[np.boo
     return p + np.where(newton, s_new - s, 0.0)[:, None] * q, s_new, refused
 
 
-def _downdated(
-    A: FloatArray,
-    u: FloatArray,
-    weights: FloatArray,
-    cut: FloatArray,
-    gram: FloatArray,
-    newton: NDArray[np.bool_],
-) -> tuple[FloatArray, FloatArray]:
+def _downdated(live: _Live, weights: FloatArray, cut: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Compute A W A' (P, k, k) from A A', and for Newton the outlying rows' part of A psi (P, k).
 
-    Reads outlying rows alone, which pays for long cross-sections.
+    Reads outlying rows alone, and after the first Newton step only those that have changed sides:
+    it pays for long cross-sections.
     """
-    H, outer = np.empty_like(gram), np.zeros(gram.shape[:2])
-    for i in range(len(A)):
-        outlying = np.flatnonzero(weights[i] < 1.0)
-        rows = A[i].take(outlying, axis=1)
-        if newton[i]:
-            H[i] = gram[i] - rows @ rows.T
-            outer[i] = rows @ np.copysign(cut[i], u[i].take(outlying))
+    H = live.gram.copy()
+    for i in range(len(H)):
+        A, u = live.A[i], live.u[i]
+        if live.newton[i]:
+            side = (u > cut[i]).view(np.int8) - (u < -cut[i]).view(np.int8)
+            changed = np.flatnonzero(side != live.side[i])
+            rows, new, old = (x.take(changed, axis=-1) for x in (A, side, live.side[i]))
+            live.inner[i] -= (rows * (np.abs(new) - np.abs(old))) @ rows.T
+            live.outer[i] += rows @ (new - old).astype(np.float64)
+            live.side[i] = side
+            H[i] = live.inner[i]
         else:
-            H[i] = gram[i] - (rows * (1.0 - weights[i].take(outlying))) @ rows.T
-    return H, outer
+            outlying = np.flatnonzero(weights[i] < 1.0)
+            rows = A.take(outlying, axis=1)
+            H[i] -= (rows * (1.0 - weights[i].take(outlying))) @ rows.T
+    return H, cut * live.outer
 
 
 def _middle_row(A: FloatArray, u: FloatArray, size: FloatArray, live: _Live) -> FloatArray:
