@@ -167,3 +167,59 @@ def test_solve_says_where_a_matrix_is_not_positive_definite(k, rng):
     for i in good:
         np.testing.assert_allclose(solutions[i] @ matrices[i], right[i], atol=1e-9)
     assert not np.any((pivots[[1, 3]] > 0).all(axis=1))
+
+
+# --- what an attack on the first version of the stacks found
+
+
+@pytest.mark.parametrize("kind", ["all dummies", "combination", "twice the same"])
+def test_more_than_a_few_collinear_columns_raise_nothing(kind):
+    n, k, found = 40, 12, []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        X, y, w = problems.mild(rng, n, k)
+        if kind == "all dummies":
+            groups = rng.permutation(np.r_[np.arange(k - 1), rng.integers(0, k - 1, n - k + 1)])
+            X = np.column_stack([np.ones(n), np.eye(k - 1)[groups]])
+        elif kind == "combination":
+            X[:, -1] = X[:, :-1] @ rng.integers(-2, 3, k - 1)
+        else:
+            X[:, -1] = X[:, 3]
+        good = problems.mild(rng, n, k)
+        X, y, w = (np.concatenate(pair) for pair in zip((X, y, w), good, strict=True))
+        starts = np.array([0, n, 2 * n])
+        fits = fit_periods(X, y, w, starts, SolverOptions())
+        assess_periods(X, y, w, starts, fits, huber_t=1.345, cov_type="sandwich")
+        found.append(fits.status.tolist())
+    assert found == [[Status.rank_deficient, Status.converged]] * 150
+
+
+def test_a_singular_step_stays_in_its_period(rng):
+    # Two rows far out carry the second column alone: the matrix of the step has a zero pivot.
+    n = 20
+    X, y = np.ones((n, 2)), np.random.default_rng(0).standard_normal(n)
+    X[-2:, 1], y[-2:] = -1.0, (1e15, -0.999e15)
+    others = [problems.mild(rng, n, 2)[:2] for _ in range(50)]
+    X = np.concatenate([X, *(part[0] for part in others)])
+    y = np.concatenate([y, *(part[1] for part in others)])
+    alone = fit_periods(X[:n], y[:n], None, np.array([0, n]), SolverOptions())
+    beside = fit_periods(X, y, None, np.arange(52) * n, SolverOptions())
+    assert Status(alone.status[0]) is Status.converged
+    for name in ("coefficients", "scale", "n_iter", "status"):
+        np.testing.assert_array_equal(getattr(alone, name)[0], getattr(beside, name)[0])
+    y[n - 2 : n] *= 1e-9  # no less far out for psi, but near enough for the oracle
+    assert alone.scale[0] == pytest.approx(oracle.huber(X[:n], y[:n]).s, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e8, 1e9, 1e10])
+def test_rows_far_out_that_carry_a_factor_do_not_keep_a_period_from_its_end(size):
+    ended = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X = np.column_stack([np.ones(60), rng.standard_normal(60), np.zeros(60)])
+        X[:2, 2] = 1.0
+        y = 0.01 * X[:, 1] + 0.02 * rng.standard_normal(60)
+        y[:2] = 0.02 * size, -0.02 * size * rng.random()
+        fits = fit_periods(X, y, None, np.array([0, 60]), SolverOptions())
+        ended.append(fits.status[0] == Status.converged)
+    assert np.mean(ended) > 0.9

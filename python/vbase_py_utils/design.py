@@ -11,7 +11,7 @@ follows from its own number of rows, never from its neighbours'.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -45,7 +45,7 @@ Exposures = FloatArray | Sequence[FloatArray]
 
 def columns_of(X: Exposures) -> Sequence[FloatArray]:
     """List the k columns (N,) of X."""
-    return list(X.T) if isinstance(X, np.ndarray) else X
+    return list(np.ascontiguousarray(X.T)) if isinstance(X, np.ndarray) else X
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,12 +309,13 @@ def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArr
     """
     k = matrices.shape[1]
     if k > MAX_ELIMINATED:
-        pivots = np.einsum("pii->pi", _cholesky(matrices)) ** 2
+        pivots = np.einsum("pii->pi", _each(np.linalg.cholesky, matrices)) ** 2
         failed = ~(pivots > EPS * np.einsum("pii->pi", matrices)).all(axis=1)
         if failed.any():
             pivots[failed] = np.nan
             matrices = np.where(failed[:, None, None], np.eye(k), matrices)
-        solutions = np.linalg.solve(matrices, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+        solutions = _each(np.linalg.solve, matrices, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+        pivots[np.isnan(solutions).any(axis=(1, 2))] = np.nan
         return pivots, np.ascontiguousarray(solutions)
     # One elimination for all periods: the period is the last axis, one product a column.
     rows = np.concatenate([matrices, right], axis=1).transpose(2, 1, 0).copy()
@@ -327,15 +328,18 @@ def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArr
     return pivots.T, np.ascontiguousarray(rows[:, k:].transpose(2, 1, 0))
 
 
-def _cholesky(matrices: FloatArray) -> FloatArray:
-    """Lower Cholesky factors of matrices (P, k, k); NaN for one that is not positive definite."""
+def _each(function: Callable[..., Any], *arrays: FloatArray) -> FloatArray:
+    """Call a function of numpy.linalg on periods; NaN for those for which it raises."""
     try:
-        return np.asarray(np.linalg.cholesky(matrices), dtype=np.float64)
+        return np.asarray(function(*arrays), dtype=np.float64)
     except np.linalg.LinAlgError:
-        if len(matrices) == 1:
-            return np.full_like(matrices, np.nan)
-        half = len(matrices) // 2
-        return np.concatenate([_cholesky(matrices[:half]), _cholesky(matrices[half:])])
+        n = len(arrays[0])
+        if n == 1:
+            return np.full_like(arrays[-1], np.nan)
+        parts = [
+            _each(function, *(a[h] for a in arrays)) for h in (slice(n // 2), slice(n // 2, n))
+        ]
+        return np.concatenate(parts)
 
 
 def invert(matrices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

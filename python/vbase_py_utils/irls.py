@@ -349,12 +349,13 @@ def _advance(stack: Stack, live: _Live, options: SolverOptions) -> NDArray[np.bo
     db, s_newton, refused = _step(live, options.huber_t)
     du = _combined(live.A, db)
     live.b, live.u = live.b + db, u - du
+    # As the residuals moved: in a residual of 1e20 scales no step that matters is seen.
+    moved = _largest(np.subtract(live.u, u, out=du))
     live.low, live.high = live.ranks.middle(live.u)
     live.s = np.where(newton, s_newton, scale_of(live.low, live.high))
     # The rounding of larger residuals must not stay in smaller ones.
     _refresh(stack, live, ~newton & (live.s < 0.5 * live.fresh))
 
-    moved = _largest(du)
     change = np.where(newton, np.maximum(moved, np.abs(live.s - s)), moved)
     small = change <= np.maximum(options.tol * s, _noise(u, s, options))
     fast = change <= FAST_RATE * live.last_change
@@ -482,7 +483,8 @@ def _step(live: _Live, t: float) -> tuple[FloatArray, FloatArray, NDArray[np.boo
     denominator = MAD_PER_SIGMA + along_q
     s_new = (0.5 * (live.low + live.high) - along_p + s * along_q) / denominator
     refused = np.asarray(refused | ~(denominator > NEWTON_MIN_DENOMINATOR))
-    return p + np.where(newton, s_new - s, 0.0)[:, None] * q, s_new, refused
+    # Where IRLS found its step another way, q may be infinite.
+    return p + np.where(newton[:, None], (s_new - s)[:, None] * q, 0.0), s_new, refused
 
 
 def _downdated(live: _Live, weights: FloatArray, cut: FloatArray) -> tuple[FloatArray, FloatArray]:
