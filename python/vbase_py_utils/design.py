@@ -27,13 +27,13 @@ EPS = float(np.finfo(np.float64).eps)
 MAX_GRAM_CONDITION = 1e6
 # A component of a null vector (unit length) above this names a collinear column.
 COLLINEAR_SHARE = 1e-6
-# Exposures in a stack, 8 MB, if that leaves so many stacks: each takes several times its size while
-# it is worked on. On two cores with 2 MB of L2 each, stacks of an eighth of the size cost a third
-# more, since then threads wait for the interpreter and for each other.
-STACK_CELLS, LEAST_STACKS = 2**20, 5
+# Exposures in a stack: a fifth of the block's, but 2 to 8 MB. On two cores with 2 MB of L2 each,
+# 1 MB costs a third more than 8 MB, since the time then goes into calls and into waiting for the
+# interpreter; but a stack takes several times its size while it is worked on.
+LEAST_CELLS, STACK_CELLS, STACKS = 2**18, 2**20, 5
 # Exposures whose weighted copy stays in the L2 cache, 1 MB.
 CACHE_CELLS = 2**17
-# Systems of so many unknowns are eliminated together, larger ones one after the other.
+# Systems of so many unknowns are eliminated together, larger ones go to LAPACK one by one.
 MAX_ELIMINATED = 10
 # Sums of squares in this range have lost no digits.
 SAFE_SQUARES = 1e-280, 1e280
@@ -77,10 +77,10 @@ class Stack:
 
     ``periods`` (P,): positions in the block. ``sizes`` (P,): rows of each; the columns beyond are
     zero. ``root_w`` (P, n): square roots of the weights up to a factor. ``A`` (P, k, n), ``y``
-    (P, n), ``gram`` = A A' and ``inverse``, that of it (P, k, k), ``pivots`` (P, k), the diagonal
-    of its Cholesky factor. ``design`` (P, k, n) is A, but for a period whose A is the Q of an
-    ill-conditioned design = (Q R)'; ``triangle`` (P, k, k) is R then and I elsewhere, and None if
-    it would be I for all. ``to_b`` (P, k), ``to_s`` (P,): binary exponents that lead from the
+    (P, n), ``gram`` = A A' and its ``inverse`` (P, k, k), ``pivots`` (P, k): squares of those of
+    its Cholesky factor. ``design`` (P, k, n) is A, but for ``ill`` periods (P,), whose A is the Q
+    of an ill-conditioned design = (Q R)'; ``triangle`` (P, k, k) is R for these and I for others,
+    None if it is I for all. ``to_b`` (P, k), ``to_s`` (P,): binary exponents that lead from the
     coefficients of the design and the scale to those of (X, y, w).
     """
 
@@ -130,7 +130,8 @@ def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp
     """
     enough = np.flatnonzero(sizes >= n_factors)
     width = widths(sizes[enough])
-    cells = min(STACK_CELLS, int(sizes.sum()) * n_factors // LEAST_STACKS)
+    cells = max(LEAST_CELLS, int(sizes.sum()) * n_factors // STACKS)
+    cells = min(cells, STACK_CELLS)
     stacks = []
     for n in np.unique(width):
         alike = enough[width == n]
