@@ -137,7 +137,8 @@ def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp
         alike = enough[width == n]
         most = max(1, cells // int(n * n_factors))
         stacks += [alike[i : i + most] for i in range(0, len(alike), most)]
-    return stacks
+    # The longest first, so that threads end at about the same time.
+    return sorted(stacks, key=lambda stack: -int(sizes[stack].sum()))
 
 
 def widths(sizes: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -493,21 +493,21 @@ def _downdated(live: _Live, weights: FloatArray, cut: FloatArray) -> tuple[Float
     Reads outlying rows alone, and after the first Newton step only those that have changed sides:
     it pays for long cross-sections.
     """
-    H = live.gram.copy()
-    for i in range(len(H)):
-        A, u = live.A[i], live.u[i]
-        if live.newton[i]:
-            side = (u > cut[i]).view(np.int8) - (u < -cut[i]).view(np.int8)
-            changed = np.flatnonzero(side != live.side[i])
-            rows, new, old = (x.take(changed, axis=-1) for x in (A, side, live.side[i]))
+    A, u, newton = live.A, live.u, live.newton
+    if newton.any():
+        side = (u > cut).view(np.int8) - (u < -cut).view(np.int8)
+        differs = side != live.side
+        for i in np.flatnonzero(differs.any(axis=1) & newton):
+            changed = np.flatnonzero(differs[i])
+            rows, new, old = (x.take(changed, axis=-1) for x in (A[i], side[i], live.side[i]))
             live.inner[i] -= (rows * (np.abs(new) - np.abs(old))) @ rows.T
             live.outer[i] += rows @ (new - old).astype(np.float64)
-            live.side[i] = side
-            H[i] = live.inner[i]
-        else:
-            outlying = np.flatnonzero(weights[i] < 1.0)
-            rows = A.take(outlying, axis=1)
-            H[i] -= (rows * (1.0 - weights[i].take(outlying))) @ rows.T
+            live.side[i] = side[i]
+    H = np.where(newton[:, None, None], live.inner, live.gram)
+    for i in np.flatnonzero(~newton):
+        outlying = np.flatnonzero(weights[i] < 1.0)
+        rows = A[i].take(outlying, axis=1)
+        H[i] -= (rows * (1.0 - weights[i].take(outlying))) @ rows.T
     return H, cut * live.outer
 
 

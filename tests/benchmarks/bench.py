@@ -171,18 +171,32 @@ def growth(quick, repetitions):
     rows = []
     for name, sizes in series.items():
         panels = [workloads.balanced(*size) for size in sizes]
-        calls = {
-            size: lambda p=panel: contestants.ours(p)
-            for size, panel in zip(sizes, panels, strict=True)
-        }
-        times = time_in_turn(calls, repetitions)
-        medians = [median(times[size]) for size in sizes]
-        varied = next(i for i in range(3) if len({size[i] for size in sizes}) > 1)
-        values = [size[varied] for size in sizes]
-        slope = np.polyfit(np.log(values), np.log(medians), 1)[0]
-        shown = ", ".join(f"{v}: {m:.3g}" for v, m in zip(values, medians, strict=True))
-        rows.append([name, f"{slope:.2f}", shown])
-    table(["time grows with", "slope", "seconds"], rows)
+        for cores in (1, os.cpu_count()):
+            calls = {
+                size: lambda p=panel, c=cores: on_cores(c, contestants.ours, p)
+                for size, panel in zip(sizes, panels, strict=True)
+            }
+            times = time_in_turn(calls, repetitions)
+            medians = [median(times[size]) for size in sizes]
+            varied = next(i for i in range(3) if len({size[i] for size in sizes}) > 1)
+            values = [size[varied] for size in sizes]
+            slope = np.polyfit(np.log(values), np.log(medians), 1)[0]
+            shown = ", ".join(f"{v}: {m:.3g}" for v, m in zip(values, medians, strict=True))
+            rows.append([name, cores, f"{slope:.2f}", shown])
+    table(["time grows with", "threads", "slope", "seconds"], rows)
+
+
+def on_cores(cores, call, *arguments):
+    """Call with so many threads in the library's kernel; Polars' own are what they are."""
+    before = os.environ.get("POLARS_MAX_THREADS")
+    os.environ["POLARS_MAX_THREADS"] = str(cores)
+    try:
+        return call(*arguments)
+    finally:
+        if before is None:
+            del os.environ["POLARS_MAX_THREADS"]
+        else:
+            os.environ["POLARS_MAX_THREADS"] = before
 
 
 def versions():
