@@ -71,11 +71,14 @@ class BlockRows:
 def _usable(rows: pl.DataFrame, spec: PanelSpec) -> NDArray[np.bool_] | None:
     """Which rows are complete and have a weight above zero; None if all are."""
     names = [RETURN, *spec.inner_exposures, *([] if spec.weights is None else [WEIGHT])]
-    # A sum tells at the cost of reading whether there is anything to look for.
+    # A finite sum tells, at the cost of reading, that there is nothing to look for.
     sums = rows.select(pl.col(names).sum()).row(0)
-    if np.isfinite(sums).all() and (spec.weights is None or (rows[WEIGHT] > 0).all()):
+    suspects = [name for name, total in zip(names, sums, strict=True) if not np.isfinite(total)]
+    weighted = spec.weights is not None
+    if not suspects and not (weighted and (rows[WEIGHT] <= 0).any()):
         return None
-    complete = pl.all_horizontal(pl.col(names).is_finite())
-    positive = True if spec.weights is None else pl.col(WEIGHT) > 0
-    usable: NDArray[np.bool_] = rows.select(complete & positive).to_series().to_numpy()
+    conditions = [pl.col(name).is_finite() for name in suspects]
+    if weighted:
+        conditions.append(pl.col(WEIGHT) > 0)
+    usable: NDArray[np.bool_] = rows.select(pl.all_horizontal(conditions)).to_series().to_numpy()
     return usable
