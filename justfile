@@ -30,7 +30,7 @@ test-lowest:
 campaign:
     uv run pytest -m campaign
 
-# the library beside its peers, as markdown tables, some ten minutes; `just bench --quick` is short
+# the library beside its peers, as markdown tables, some five minutes; `just bench --quick` is short
 bench *options:
     uv run --isolated --group bench python tests/benchmarks/bench.py {{ options }}
 
