@@ -1,7 +1,8 @@
 """From a long panel to one fit per period, block by block, and the public functions on it.
 
 ``fit_block`` is the only bridge between frames and arrays. A block is a frame that holds whole
-periods, made by hashing the period; map_groups calls it block by block inside one lazy query.
+periods: the panel, or of a very large one a part, made by hashing the period. It is called inside
+one lazy query.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ OnFailure = Literal["null", "raise"]
 
 STATUS_NAMES = pl.Series([status.name for status in Status], dtype=STATUS_TYPE)
 # A panel is one block, unless it is so large that the copy of a block should be a part of it.
-# Hashing the rows into blocks takes about as long as an eighth of the fits.
+# Hashing the rows into blocks takes as long as a third of the fits.
 BLOCK_ROWS = 2**24
 LAZY_BLOCKS = 1
 # What is asked of the answer must not change the question.
