@@ -75,6 +75,18 @@ def test_both_have_the_answer_of_plain_irls(kind, gather_cells, monkeypatch):
     assert checked > 25
 
 
+@pytest.mark.parametrize(("kind", "seed"), [("leverage", 2112), ("cauchy", 2586), ("cauchy", 2988)])
+def test_newton_out_of_reach_is_called_back(kind, seed):
+    # Periods with several solutions, in which Newton alone ends on another one.
+    rng = np.random.default_rng([77, seed])
+    k = int(rng.integers(2, 9))
+    X, y, w = problems.hard(rng, kind, int(rng.integers(2 * k + 2, 4 * k + 4)), k)
+    fits = fit_periods(X, y, w, np.array([0, len(y)]), SolverOptions())
+    slow = oracle.huber(X, y, w)
+    difference = fits.coefficients[0] - slow.b
+    assert np.abs(np.sqrt(w) * (X @ difference)).max() < 1e-7 * slow.s
+
+
 @pytest.mark.parametrize("k", [3, 9])
 @pytest.mark.parametrize("cores", ["1", "2"])
 def test_a_period_has_the_same_bits_alone_and_in_any_company(k, cores, monkeypatch):
