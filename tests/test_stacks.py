@@ -75,7 +75,7 @@ def test_both_have_the_answer_of_plain_irls(kind, gather_cells, monkeypatch):
     assert checked > 25
 
 
-@pytest.mark.parametrize(("kind", "seed"), [("leverage", 2112), ("cauchy", 2586), ("cauchy", 2988)])
+@pytest.mark.parametrize(("kind", "seed"), [("cauchy", 2586), ("cauchy", 2988)])
 def test_newton_out_of_reach_is_called_back(kind, seed):
     # Periods with several solutions, in which Newton alone ends on another one.
     rng = np.random.default_rng([77, seed])
