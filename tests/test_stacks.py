@@ -235,3 +235,17 @@ def test_rows_far_out_that_carry_a_factor_do_not_keep_a_period_from_its_end(size
         fits = fit_periods(X, y, None, np.array([0, 60]), SolverOptions())
         ended.append(fits.status[0] == Status.converged)
     assert np.mean(ended) > 0.9
+
+
+@pytest.mark.parametrize("huber_t", [1.345, np.inf])
+def test_least_squares_that_fits_exactly_needs_no_step(huber_t):
+    # At condition 300 the inverse of A A' alone leaves residuals far above rounding.
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        U, _, Vt = np.linalg.svd(rng.standard_normal((60, 4)), full_matrices=False)
+        X = U @ np.diag(np.geomspace(1, 1 / 300, 4)) @ Vt
+        b = np.array([1.0, -2.0, 0.5, 3.0])
+        fits = fit_periods(X, X @ b, None, np.array([0, 60]), SolverOptions(huber_t=huber_t))
+        assert fits.status[0] == Status.exact_fit
+        assert fits.n_iter[0] == 0
+        np.testing.assert_allclose(fits.coefficients[0], b, rtol=1e-11)
