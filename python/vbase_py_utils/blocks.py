@@ -43,6 +43,12 @@ class BlockRows:
             usable = usable[order]
         return cls(rows, spec, order, runs["value"], starts, usable)
 
+    @classmethod
+    def in_place(cls, rows: pl.DataFrame, spec: PanelSpec, starts: NDArray[np.intp]) -> BlockRows:
+        """Take rows without keys whose periods, numbered from 0, stand where ``starts`` says."""
+        periods = pl.Series(np.arange(len(starts) - 1))
+        return cls(rows, spec, None, periods, starts, _usable(rows, spec))
+
     @property
     def kept_starts(self) -> NDArray[np.intp]:
         """Where the periods begin among the usable rows (T + 1,)."""
@@ -59,9 +65,9 @@ class BlockRows:
 
     def arrays(self) -> tuple[list[FloatArray], FloatArray, FloatArray | None]:
         """Columns (N,) of X, y (N,) and w (N,) as they stand in the frame: views, not copies."""
-        values = {name: self.rows[name].to_numpy() for name in self.rows.columns[2:]}
-        X = [values[name] for name in self.spec.inner_exposures]
-        return X, values[RETURN], values.get(WEIGHT)
+        X = [self.rows[name].to_numpy() for name in self.spec.inner_exposures]
+        w = None if self.spec.weights is None else self.rows[WEIGHT].to_numpy()
+        return X, self.rows[RETURN].to_numpy(), w
 
     def in_order(self, values: pl.Series) -> pl.Series:
         """Put a column of the frame (N,) into the order of the periods."""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vbase_py_utils.robust import FloatArray, Ranks
+from vbase_py_utils.threads import idle_cores
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -27,7 +28,8 @@ EPS = float(np.finfo(np.float64).eps)
 MAX_GRAM_CONDITION = 1e6
 # A component of a null vector (unit length) above this names a collinear column.
 COLLINEAR_SHARE = 1e-6
-# Exposures in a stack: a fifth of the block's, but 2 to 8 MB. On two cores with 2 MB of L2 each,
+# Exposures in a stack: 8 MB, or where other cores could help a fifth of the block's, but 2 MB. On
+# two cores with 2 MB of L2 each,
 # 1 MB costs a third more than 8 MB, since the time then goes into calls and into waiting for the
 # interpreter; but a stack takes several times its size while it is worked on.
 LEAST_CELLS, STACK_CELLS, STACKS = 2**18, 2**20, 5
@@ -130,8 +132,9 @@ def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp
     """
     enough = np.flatnonzero(sizes >= n_factors)
     width = widths(sizes[enough])
-    cells = max(LEAST_CELLS, int(sizes.sum()) * n_factors // STACKS)
-    cells = min(cells, STACK_CELLS)
+    cells = STACK_CELLS
+    if idle_cores():
+        cells = min(cells, max(LEAST_CELLS, int(sizes.sum()) * n_factors // STACKS))
     stacks = []
     for n in np.unique(width):
         alike = enough[width == n]

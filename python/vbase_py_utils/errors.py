@@ -106,6 +106,17 @@ class PanelError(VbaseError, ValueError):
         )
 
     @classmethod
+    def not_sorted(
+        cls, period: str, count: int, now: str, before: str, *, at_least: bool = False
+    ) -> Self:
+        """Build the error for a panel whose periods are not in the order that was promised."""
+        return cls(
+            f"period column {period!r} is not sorted: it goes back in "
+            f"{_rows(count, at_least=at_least)}, for example to {now} after {before}; expected "
+            "ascending periods with sorted_by_period=True"
+        )
+
+    @classmethod
     def not_wide(cls, odd: Mapping[str, object]) -> Self:
         """Build the error for factor returns in another form; ``odd``: columns and their types."""
         found = [f"column {name!r} is {dtype}" for name, dtype in odd.items()]
@@ -129,9 +140,12 @@ class FitError(VbaseError, ValueError):
     """A period has no answer or did not converge, and the caller asked to be told."""
 
     @classmethod
-    def failed_periods(cls, count: int, n_periods: int, period: str, reason: str) -> Self:
-        """Build the error for periods that failed, with the first one and its reason."""
-        return cls(
-            f"the fit of {count} of {n_periods} periods failed, "
-            f"for example period {period}: {reason}"
-        )
+    def failed_periods(cls, count: int, n_periods: int | None, period: str, reason: str) -> Self:
+        """Build the error for periods that failed, with the first one and its reason.
+
+        ``n_periods`` None: others are still to be fitted.
+        """
+        which = f"{count} of {n_periods} periods"
+        if n_periods is None:
+            which = f"at least {count} period{'' if count == 1 else 's'}"
+        return cls(f"the fit of {which} failed, for example period {period}: {reason}")

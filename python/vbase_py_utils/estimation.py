@@ -1,13 +1,13 @@
 """From a long panel to one fit per period, block by block, and the public functions on it.
 
-``fit_block`` is the only bridge between frames and arrays. A block is a frame that holds whole
-periods: the panel, or of a very large one a part, made by hashing the period. It is called inside
+A block is a frame that holds whole periods: the panel, a part of a very large one, made by hashing
+the period, or what has been read of one that is sorted. ``fit_block`` is called on blocks inside
 one lazy query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal, TypedDict, Unpack, get_args, overload
 
@@ -19,6 +19,7 @@ from vbase_py_utils.blocks import BlockRows
 from vbase_py_utils.errors import FitError, PanelError
 from vbase_py_utils.inference import CovType, Inference, assess_periods, fitted_values
 from vbase_py_utils.irls import ANSWERED, PeriodFits, SolverOptions, Status, fit_periods
+from vbase_py_utils.one_pass import one_pass
 from vbase_py_utils.panel import (
     ASSET,
     PERIOD,
@@ -28,6 +29,7 @@ from vbase_py_utils.panel import (
     as_frame,
     label,
 )
+from vbase_py_utils.progress import Done, check_progress, counting
 from vbase_py_utils.results import (
     CONDITION_NUMBER,
     FITTED,
@@ -79,6 +81,8 @@ class FitArguments(TypedDict, total=False):
     on_failure: OnFailure
     tol: float
     max_iter: int
+    sorted_by_period: bool
+    progress: bool
 
 
 @overload
@@ -104,6 +108,8 @@ def factor_returns(
     on_failure: OnFailure = "null",
     tol: float = SolverOptions.tol,
     max_iter: int = SolverOptions.max_iter,
+    sorted_by_period: bool = False,
+    progress: bool = False,
 ) -> pl.DataFrame | pl.LazyFrame:
     """Estimate the factor returns of every period by a robust cross-sectional regression.
 
@@ -130,6 +136,12 @@ def factor_returns(
         its last numbers. "raise": FitError names either.
     tol, max_iter
         Stop when no fitted value moves by more than ``tol`` scales, or after ``max_iter`` steps.
+    sorted_by_period
+        Promise that periods ascend. A LazyFrame is then read once, in batches: neither it nor, into
+        a sink, the answer need fit in memory. Filters on the period and limits, set on the answer,
+        restrict what is read; what is not read is not checked.
+    progress
+        Show a bar that counts periods, on a terminal or in a notebook (extra ``progress``).
 
     Returns
     -------
@@ -143,11 +155,12 @@ def factor_returns(
     ------
     PanelError
         A column is missing, repeated or of the wrong type; a period or asset is null, a
-        (period, asset) is repeated, a weight is negative. Values are checked when the query runs.
+        (period, asset) is repeated, a weight is negative, periods that were said to be sorted are
+        not. Values are checked when the query runs.
     FitError
         With ``on_failure="raise"``: a period has no answer, or did not converge.
-    ValueError, TypeError
-        An option is out of range; ``panel`` is not a frame.
+    ValueError, TypeError, ImportError
+        An option is out of range; ``panel`` is not a frame; ``progress`` without tqdm.
 
     Examples
     --------
@@ -175,10 +188,16 @@ def factor_returns(
         exposures, returns=returns, weights=weights, period=period, asset=asset
     )
     options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
+    check_progress(progress=progress)
+    ways: _Ways = {
+        "on_failure": on_failure,
+        "sorted_by_period": sorted_by_period,
+        "progress": progress,
+    }
     frame = as_frame(panel)
     if isinstance(frame, pl.LazyFrame):
-        return wide_factor_returns(fit_query(frame, spec, options, on_failure=on_failure), spec)
-    return wide_factor_returns(fit_frame(frame, spec, options, on_failure=on_failure), spec)
+        return wide_factor_returns(fit_query(frame, spec, options, **ways), spec)
+    return wide_factor_returns(fit_frame(frame, spec, options, **ways), spec)
 
 
 @overload
@@ -204,6 +223,8 @@ def fit_cross_sections(
     on_failure: OnFailure = "null",
     tol: float = SolverOptions.tol,
     max_iter: int = SolverOptions.max_iter,
+    sorted_by_period: bool = False,
+    progress: bool = False,
 ) -> CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame]:
     """Estimate the factor returns of every period, with all that tells how far to trust them.
 
@@ -213,6 +234,7 @@ def fit_cross_sections(
     Parameters
     ----------
     panel, exposures, returns, weights, huber_t, on_failure, tol, max_iter
+    sorted_by_period, progress
         As in ``factor_returns``.
     period, asset
         Key columns; they may not have the name of another column of the frames below.
@@ -231,7 +253,7 @@ def fit_cross_sections(
 
     Raises
     ------
-    PanelError, FitError, ValueError, TypeError
+    PanelError, FitError, ValueError, TypeError, ImportError
         As ``factor_returns``.
 
     Examples
@@ -256,12 +278,26 @@ def fit_cross_sections(
     )
     check_key_names(spec)
     options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
+    check_progress(progress=progress)
+    ways: _Ways = {
+        "on_failure": on_failure,
+        "cov_type": cov_type,
+        "sorted_by_period": sorted_by_period,
+        "progress": progress,
+    }
     frame = as_frame(panel)
     if isinstance(frame, pl.LazyFrame):
-        query = fit_query(frame, spec, options, on_failure=on_failure, cov_type=cov_type)
-        return CrossSectionFits(query, spec)
-    fits = fit_frame(frame, spec, options, on_failure=on_failure, cov_type=cov_type)
-    return CrossSectionFits(fits, spec)
+        return CrossSectionFits(fit_query(frame, spec, options, **ways), spec)
+    return CrossSectionFits(fit_frame(frame, spec, options, **ways), spec)
+
+
+class _Ways(TypedDict, total=False):
+    """How a query is run and what it gives beside the estimates."""
+
+    on_failure: OnFailure
+    cov_type: CovType | None
+    sorted_by_period: bool
+    progress: bool
 
 
 def fit_frame(
@@ -271,15 +307,27 @@ def fit_frame(
     *,
     on_failure: OnFailure = "null",
     cov_type: CovType | None = None,
+    sorted_by_period: bool = False,
+    progress: bool = False,
 ) -> pl.DataFrame:
     """Run the query of ``fit_query`` on a panel in memory."""
-    n_blocks = 1 + panel.height // BLOCK_ROWS
-    query = fit_query(
-        panel.lazy(), spec, options, on_failure=on_failure, cov_type=cov_type, n_blocks=n_blocks
-    )
+    spec.check_schema(panel.schema)
+    periods = panel.get_column(spec.period)
+    if sorted_by_period:
+        spec.check_order(periods, partial=False)
     try:
-        # The streaming engine would cut the columns into pieces.
-        return query.collect(engine="in-memory")
+        with counting(periods.n_unique() if progress else None, progress=progress) as done:
+            query = fit_query(
+                panel.lazy(),
+                spec,
+                options,
+                on_failure=on_failure,
+                cov_type=cov_type,
+                n_blocks=1 + panel.height // BLOCK_ROWS,
+                done=done,
+            )
+            # The streaming engine would cut the columns into pieces.
+            return query.collect(engine="in-memory")
     except PanelError:
         # The block that failed could count its own rows only.
         spec.check_values(spec.select(panel.lazy(), panel.schema).collect(), partial=False)
@@ -293,19 +341,29 @@ def fit_query(
     *,
     on_failure: OnFailure = "null",
     cov_type: CovType | None = None,
+    sorted_by_period: bool = False,
+    progress: bool = False,
     n_blocks: int = LAZY_BLOCKS,
+    done: Done | None = None,
 ) -> pl.LazyFrame:
     """Plan the fits: one row per period, sorted, with the columns of ``_fit_schema``.
 
-    ``cov_type`` None: estimates only, for a fraction of the time. ``n_blocks``: into how many
-    blocks the periods are hashed; the numbers do not depend on it.
+    ``cov_type`` None: estimates only, for a fraction of the time. ``sorted_by_period``: read the
+    panel once, in batches. ``n_blocks``: else, into how many blocks the periods are hashed. The
+    numbers depend on neither. ``done`` is told how many periods have been fitted since last time.
     """
     _check_choice("on_failure", on_failure, get_args(OnFailure))
     schema = panel.collect_schema()
     spec.check_schema(schema)
     out = _fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
-    fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type)
+    fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type, done=done)
+    if sorted_by_period:
+        if on_failure == "raise":
+            fit = partial(_fit_or_raise, fit=fit)
+        return one_pass(panel, spec, fit, out, progress=progress)
     rows = spec.select(panel, schema)
+    if progress:
+        fit = partial(_fit_shown, fit=fit)
     if n_blocks == 1:
         fits = rows.map_batches(fit, schema=out, **NO_PUSHDOWN)
     else:
@@ -322,22 +380,20 @@ def fit_block(
     spec: PanelSpec,
     options: SolverOptions,
     cov_type: CovType | None = None,
+    done: Done | None = None,
 ) -> pl.DataFrame:
     """Fit the periods of a block: ``rows`` as ``PanelSpec.select`` gives them, whole periods.
 
     Returns a row per period, sorted, with the columns of ``_fit_schema``; the full ones when
-    ``cov_type`` says which standard errors they hold. Raises PanelError for null keys, repeated
-    (period, asset) and negative weights.
+    ``cov_type`` says which standard errors they hold. ``done`` is told of fitted periods. Raises
+    PanelError for null keys, repeated (period, asset) and negative weights.
     """
     spec.check_values(rows, partial=True)
     block = BlockRows.of(rows, spec)
     starts, kept = block.starts, block.kept_starts
-    places = block.kept
-    which: dict[str, Any] = {} if places is None else {"rows": places}
     n_assets = np.diff(kept)
-    X, y, w = block.arrays()
     with one_blas_thread():
-        fits = fit_periods(X, y, w, kept, options, **which)
+        fits = fit_rows(block, options, done)
         columns = {
             PERIOD: block.periods,
             N_ASSETS: n_assets,
@@ -349,13 +405,26 @@ def fit_block(
             **dict(zip(spec.inner_exposures, _finite(fits.coefficients).T, strict=True)),
         }
         if cov_type is not None:
+            X, y, w = block.arrays()
             trust = assess_periods(
-                X, y, w, kept, fits, huber_t=options.huber_t, cov_type=cov_type, **which
+                X, y, w, kept, fits, huber_t=options.huber_t, cov_type=cov_type, **_which(block)
             )
             fitted = fitted_values(X, fits.coefficients, starts, block.order)
             columns |= _full_columns(block, fitted, trust, spec)
     schema = _fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
     return pl.DataFrame(columns, schema=schema, nan_to_null=True)
+
+
+def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None) -> PeriodFits:
+    """Fit the periods of a block; ``done`` is told how many more there are, as they are fitted."""
+    X, y, w = block.arrays()
+    told: dict[str, Any] = {} if done is None else {"done": done}
+    with one_blas_thread():
+        return fit_periods(X, y, w, block.kept_starts, options, **_which(block), **told)
+
+
+def _which(block: BlockRows) -> dict[str, Any]:
+    return {} if block.kept is None else {"rows": block.kept}
 
 
 def _full_columns(
@@ -442,13 +511,24 @@ def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> l
     return reasons
 
 
-def _raise_on_failure(fits: pl.DataFrame) -> pl.DataFrame:
+def _raise_on_failure(fits: pl.DataFrame, *, partial: bool = False) -> pl.DataFrame:
+    """Raise FitError for the periods without an answer; ``partial``: others are still to come."""
     failed = fits.filter(~pl.col(STATUS).is_in(ANSWERED))
     if not failed.is_empty():
+        n_periods = None if partial else fits.height
         raise FitError.failed_periods(
-            failed.height, fits.height, label(failed[PERIOD]), failed[REASON][0]
+            failed.height, n_periods, label(failed[PERIOD]), failed[REASON][0]
         )
     return fits
+
+
+def _fit_or_raise(rows: pl.DataFrame, fit: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    return _raise_on_failure(fit(rows), partial=True)
+
+
+def _fit_shown(rows: pl.DataFrame, fit: Callable[..., pl.DataFrame]) -> pl.DataFrame:
+    with counting(rows[PERIOD].n_unique()) as done:
+        return fit(rows, done=done)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -50,14 +52,66 @@ def read_panel(path: Path, spec: PanelSpec) -> pl.DataFrame:
     return panel
 
 
+def sink_file(query: pl.LazyFrame, path: str | Path) -> None:
+    """Write a query into a file that is there whole or not at all.
+
+    Polars' own sinks may leave a file that reads as if it were whole when the query fails. This
+    one writes beside the target and renames.
+
+    Parameters
+    ----------
+    query
+        Any lazy frame; it is sunk, not collected, so that it need not fit in memory.
+    path
+        A file whose name ends in .parquet or .csv; one that exists is replaced at the end.
+
+    Raises
+    ------
+    PanelError
+        The name ends otherwise, is that of a directory, or its directory is not there.
+    Exception
+        Whatever the query raises; then there is no file, or still the one that was there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import polars as pl
+    >>> from vbase_py_utils import sink_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "answer.parquet"
+    ...     sink_file(pl.LazyFrame({"beta": [0.01, 0.02]}), file)
+    ...     pl.read_parquet(file)["beta"].to_list()
+    [0.01, 0.02]
+    """
+    path = Path(path)
+    check_kind(path)
+    if path.is_dir():
+        raise PanelError(f"{path} is a directory, expected a file to write")
+    if not path.parent.is_dir():
+        raise PanelError(f"{path.parent} is not a directory")
+    with _whole(path) as part:
+        if path.suffix.lower() == CSV:
+            query.sink_csv(part)
+        else:
+            query.sink_parquet(part)
+
+
 def write_answer(answer: pl.DataFrame, path: Path) -> None:
-    """Write beside the target and rename, so that the file is there whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / path.name
+    """Write a frame into a file that is there whole or not at all."""
+    with _whole(path) as part:
         if path.suffix.lower() == CSV:
             answer.write_csv(part)
         else:
             answer.write_parquet(part)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a place beside ``path`` to write to, which is renamed if all goes well."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        yield part
         part.replace(path)
 
 

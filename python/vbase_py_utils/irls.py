@@ -13,6 +13,7 @@ what a step changes, so that rounding does not blur the end of the iteration.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from numbers import Real
@@ -120,6 +121,7 @@ def fit_periods(
     starts: NDArray[np.intp],
     options: SolverOptions,
     rows: NDArray[np.intp] | None = None,
+    done: Callable[[int], None] | None = None,
 ) -> PeriodFits:
     """Fit every period of a block on its own.
 
@@ -127,7 +129,8 @@ def fit_periods(
     None for equal ones. ``rows`` (M,) are the usable ones, that is finite and w > 0, those of a
     period together; None: all, as they stand. Period t has rows[starts[t]] to rows[starts[t + 1]];
     ``starts`` has T + 1 entries and an empty period is allowed. Never raises for a bad period and
-    never warns: the status tells.
+    never warns: the status tells. ``done``, which any thread may call, is told how many periods
+    have been fitted since last time.
     """
     block = Block(columns_of(X), y, w, starts, rows)
     n_periods, n_factors = len(starts) - 1, len(block.columns)
@@ -151,8 +154,13 @@ def fit_periods(
             fits.scale[stack.periods] = np.ldexp(s, stack.to_s)
             fits.n_iter[stack.periods] = n_iter
             fits.status[stack.periods] = status
+        if done is not None:
+            done(len(periods))
 
-    run_together(fit, plan_stacks(block.sizes, n_factors))
+    stacks = plan_stacks(block.sizes, n_factors)
+    if done is not None:
+        done(n_periods - sum(len(periods) for periods in stacks))
+    run_together(fit, stacks)
     return fits
 
 

@@ -165,6 +165,24 @@ class PanelSpec:
                 at_least=partial,
             )
 
+    def check_order(self, periods: pl.Series, *, partial: bool) -> None:
+        """Raise PanelError when a period comes after a later one.
+
+        ``partial`` as in ``check_values``, which complains of missing periods.
+        """
+        periods = periods.filter(~missing_keys(periods))
+        if periods.is_sorted():
+            return
+        before = periods.shift(1)
+        back = (periods < before).fill_null(value=False)
+        raise PanelError.not_sorted(
+            self.period,
+            int(back.sum()),
+            label(periods.filter(back)),
+            label(before.filter(back)),
+            at_least=partial,
+        )
+
 
 def _key_of(rows: pl.DataFrame) -> str:
     return f"({label(rows[PERIOD])}, {label(rows[ASSET])})"

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from itertools import chain, islice
 from threading import Lock
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
+# Items that wait in map_ahead for a thread, so that none waits for them.
+AHEAD = 1
 _lock = Lock()
 _users = 0
 _working = 0
@@ -73,6 +77,38 @@ def run_together(task: Callable[[Item], object], items: Sequence[Item]) -> None:
             job.result()
     finally:
         _release(helpers)
+
+
+def map_ahead(task: Callable[[Item], Answer], items: Iterator[Item]) -> Iterator[Answer]:
+    """Give the answers of ``task`` in the order of ``items``, working on one on every idle core.
+
+    Items are taken when they are about to be needed. The first exception, in their order, ends the
+    work and is raised. A lone item is worked on by this thread, which others can help.
+    """
+    first = list(islice(items, 2))
+    if len(first) < 2:
+        yield from map(task, first)
+        return
+    helpers = _claim(_cores() - 1)
+    running: deque[Future[Answer]] = deque()
+    pool = ThreadPoolExecutor(1 + helpers)
+    try:
+        for item in chain(first, items):
+            running.append(pool.submit(task, item))
+            if len(running) > AHEAD + helpers:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        # Without waiting: a generator that is given up may be closed on any thread, also its own.
+        pool.shutdown(wait=False, cancel_futures=True)
+        _release(helpers)
+
+
+def idle_cores() -> int:
+    """How many cores could help this thread in ``run_together``."""
+    with _lock:
+        return max(0, _cores() - max(1, _working))
 
 
 def _claim(wanted: int) -> int:

@@ -1,0 +1,123 @@
+"""One pass over a panel that is sorted by period and need not fit in memory.
+
+The only place that reads a query in batches and presents a generator as a lazy frame: Polars calls
+both ways unstable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from vbase_py_utils.panel import PERIOD, PanelSpec
+from vbase_py_utils.progress import counting
+from vbase_py_utils.threads import map_ahead
+
+# A block is cut when it has so many numbers, 24 MB, and read in pieces: larger blocks are faster,
+# since their periods are fitted in larger stacks, but there is one for every core and one waits.
+BLOCK_CELLS = 3 * 2**20
+PIECES = 4
+
+
+def one_pass(
+    panel: pl.LazyFrame,
+    spec: PanelSpec,
+    fit: Callable[[pl.DataFrame], pl.DataFrame],
+    schema: pl.Schema,
+    *,
+    progress: bool = False,
+) -> pl.LazyFrame:
+    """Plan ``fit`` on blocks of whole periods of the panel, which is read once, as it comes.
+
+    ``fit`` takes rows as ``PanelSpec.select`` gives them and makes of them a row per period, in
+    the columns of ``schema``. What is asked of the answer limits what is read: conditions on the
+    period alone are handed to the query of the panel, and a limit ends it. What is not read is not
+    checked. The query raises PanelError when a period comes after a later one.
+    """
+
+    def read(
+        columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        _batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        conditions = []
+        if n_rows is None:  # a limit counts the rows before the predicate
+            conditions = [c for c in _conjuncts(predicate) if set(c.meta.root_names()) == {PERIOD}]
+        left = n_rows
+        with counting(progress=progress) as done:
+            for fits in map_ahead(fit, _whole_periods(_batches(panel, spec, conditions), spec)):
+                if done is not None:
+                    done(fits.height)
+                answer = fits if left is None else fits.head(left)
+                left = None if left is None else left - answer.height
+                if predicate is not None:
+                    answer = answer.filter(predicate)
+                yield answer if columns is None else answer.select(columns)
+                if left == 0:
+                    return
+
+    # Pure: Polars may read once for several uses in a query.
+    return register_io_source(read, schema=schema, is_pure=True)
+
+
+def _batches(
+    panel: pl.LazyFrame, spec: PanelSpec, conditions: list[pl.Expr]
+) -> Iterator[pl.DataFrame]:
+    """Run the query of the panel and give its rows in batches, as ``PanelSpec.select`` does."""
+    schema = panel.collect_schema()
+    size = max(1, block_rows(len(spec.columns)) // PIECES)
+    if conditions:
+        query = spec.select(panel, schema).filter(*conditions)
+        yield from query.collect_batches(chunk_size=size, maintain_order=True, lazy=True)
+        return
+    # A step that computes would hold dozens of batches in Polars' engine, so that comes after.
+    query = panel.select(pl.nth(schema.names().index(name)) for name in spec.columns)
+    for batch in query.collect_batches(chunk_size=size, maintain_order=True, lazy=True):
+        yield spec.select(batch.lazy(), batch.schema).collect(engine="in-memory")
+
+
+def block_rows(n_columns: int) -> int:
+    """At how many rows a block is cut."""
+    return max(1, BLOCK_CELLS // n_columns)
+
+
+def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator[pl.DataFrame]:
+    """Put batches together to blocks of whole periods, checking their order."""
+    held: list[pl.DataFrame] = []
+    n_held = n_open = 0  # rows held, and those of the last period among them
+    last: pl.Series | None = None
+    for batch in batches:
+        if batch.is_empty():
+            continue
+        keys = batch[PERIOD]
+        runs = keys.rle().struct.unnest()
+        periods = runs["value"] if last is None else pl.concat([last, runs["value"]])
+        spec.check_order(periods, partial=True)
+        goes_on = last is not None and len(runs) == 1 and periods.n_unique() == 1
+        n_open = runs["len"][-1] + (n_open if goes_on else 0)
+        last = keys.tail(1)
+        held.append(batch)
+        n_held += batch.height
+        if n_held >= block_rows(batch.width) and n_held > n_open:
+            together = pl.concat(held, rechunk=True)
+            yield together.head(n_held - n_open)
+            rest = pl.int_range(n_held - n_open, n_held)
+            held, n_held = [together.select(pl.all().gather(rest))], n_open
+            del together
+    if held:
+        yield pl.concat(held, rechunk=True)
+
+
+def _conjuncts(predicate: pl.Expr | None) -> Iterator[pl.Expr]:
+    """Take the conditions apart that are joined by "and"."""
+    if predicate is None:
+        return
+    parts = predicate.meta.pop()
+    if len(parts) == 2 and any((a & b).meta.eq(predicate) for a, b in (parts, parts[::-1])):
+        for part in parts:
+            yield from _conjuncts(part)
+    else:
+        yield predicate

@@ -1,0 +1,51 @@
+"""A progress bar on request, where somebody can see it; tqdm draws it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+Done = Callable[[int], None]
+
+
+def check_progress(*, progress: bool) -> None:
+    """Raise ImportError when a bar is asked for and tqdm, which draws it, is not installed."""
+    if progress and importlib.util.find_spec("tqdm") is None:
+        raise ImportError(
+            "progress=True needs tqdm: install the extra, pip install 'vbase-py-utils[progress]'"
+        )
+
+
+@contextmanager
+def counting(n_periods: int | None = None, *, progress: bool = True) -> Iterator[Done | None]:
+    """Show a bar while the block runs, and give what counts periods that are done; None if none.
+
+    ``n_periods``: how many there will be, if that is known. Nothing is shown where standard error
+    is neither a terminal nor that of a notebook. The counter may be called from several threads.
+    """
+    if not progress:
+        yield None
+        return
+    lock = Lock()
+    notebook = _in_notebook()
+    widgets = notebook and importlib.util.find_spec("ipywidgets") is not None
+    tqdm = importlib.import_module("tqdm.notebook" if widgets else "tqdm").tqdm
+    # None: shown on a terminal only.
+    with tqdm(total=n_periods, unit=" periods", disable=False if notebook else None) as bar:
+
+        def done(n: int) -> None:
+            with lock:
+                bar.update(n)
+
+        yield done
+
+
+def _in_notebook() -> bool:
+    """Whether this runs in the kernel of a notebook; asks IPython only if that is loaded."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
