@@ -23,7 +23,7 @@ type:
 # the tests on the lowest versions pyproject.toml allows
 test-lowest:
     uv venv --quiet --clear --python '>=3.11,<3.14' build/lowest
-    uv pip install --quiet --python build/lowest --resolution lowest-direct --group dev --editable '.[pandas,plot,notebook]'
+    uv pip install --quiet --python build/lowest --resolution lowest-direct --group dev --editable '.[pandas,plot,progress,notebook]'
     build/lowest/bin/python -m pytest
 
 # long random campaigns: 48,000 hard problems against plain IRLS, some minutes
@@ -33,6 +33,10 @@ campaign:
 # the library beside its peers, as markdown tables, some five minutes; `just bench --quick` is short
 bench *options:
     uv run --isolated --group bench python tests/benchmarks/bench.py {{ options }}
+
+# panels larger than memory: peak memory and time of one pass; writes 5 GB to a temporary folder
+bench-memory *options:
+    uv run python tests/benchmarks/bench_memory.py {{ options }}
 
 # open the notebooks
 notebooks:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import bench
+import bench_memory
 import contestants
 import numpy as np
+import polars as pl
 import pytest
 import workloads
 
@@ -15,6 +17,21 @@ def test_the_benchmark_runs_and_prints_its_tables(capsys):
     for heading in ("factor_returns", "run_monthly_factor_returns", "usable rows", "slope"):
         assert heading in printed
     assert "nan" not in printed.lower().replace("nan |", "")
+
+
+def test_the_benchmark_of_memory_runs_and_prints_its_tables(capsys, tmp_path):
+    bench_memory.main(["--quick", "--repetitions", "1", "--folder", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert printed.count("specific_returns") == 2
+    assert "read, then eager" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_panels_that_are_written_are_those_of_the_workload(tmp_path):
+    exposures = bench_memory.write_panel(tmp_path / "panel.parquet", 7, 2, range(45, 155))
+    panel = pl.read_parquet(tmp_path / "panel.parquet")
+    assert panel["period"].to_list() == np.repeat(np.arange(45, 155), 7).tolist()
+    assert exposures == ["f0", "f1"]
 
 
 def test_contestants_that_estimate_the_same_agree():

@@ -22,13 +22,13 @@ class Panel:
         return self.frame.drop_nulls().height
 
 
-def balanced(n_assets, n_factors, n_periods, *, kind="easy", name=None):
+def balanced(n_assets, n_factors, n_periods, *, kind="easy", name=None, seed=20261122):
     """All assets in all periods.
 
     "easy": normal noise with 5 % outliers of ten times the size, lognormal(1) weights that are
     its inverse variances; "hard": t2 noise and lognormal(2) weights that are not.
     """
-    rng = np.random.default_rng(20261122)
+    rng = np.random.default_rng(seed)
     n = n_assets * n_periods
     X = rng.standard_normal((n, n_factors))
     if kind == "easy":
