@@ -108,6 +108,15 @@ def test_a_period_of_many_batches_stays_whole(monkeypatch):
     assert_frame_equal(read_once(panel).collect(), answer, check_exact=True)
 
 
+def test_a_filter_cannot_part_positive_and_negative_zero():
+    panel = panel_of(2, [20], gaps=0.0).with_columns(
+        period=pl.when(pl.int_range(pl.len()) < 9).then(0.0).otherwise(-0.0)
+    )
+    answer = factor_returns(panel, EXPOSURES, weights="w")
+    positive = 1 / pl.col("period") > 0
+    assert_frame_equal(read_once(panel).filter(positive).collect(), answer.filter(positive))
+
+
 def test_names_are_names_and_no_patterns():
     panel = panel_of(3, [20] * 9).rename(
         {"x": "*", "z": "^x.*$", "period": "x0", "return": "period"}
@@ -153,6 +162,11 @@ ASKED = {
         (pl.col("period") > 7) & (pl.col("x") > 0) & (pl.col("period") < 30)
     ),
     "period or number": lambda answer: answer.filter((pl.col("period") > 30) | (pl.col("x") > 0.5)),
+    "a Python function": lambda answer: answer.filter(
+        pl.col("period").map_batches(
+            lambda t: t.is_between(20, 22), return_dtype=pl.Boolean, is_elementwise=True
+        )
+    ),
     "last period": lambda answer: answer.filter(pl.col("period") == pl.col("period").max()),
     "every other": lambda answer: answer.filter(pl.int_range(pl.len()) % 2 == 0),
     "nothing": lambda answer: answer.filter(pl.lit(value=False)),
@@ -320,6 +334,18 @@ def test_an_error_in_the_query_of_the_panel_comes_through(sorted_panel, engine, 
     broken = sorted_panel.lazy().map_batches(fail, schema=sorted_panel.schema)
     with pytest.raises(type(error)):
         read_once(broken).collect(engine=engine)
+
+
+def test_a_stop_iteration_in_the_query_is_no_end(sorted_panel):
+    """Polars ends its iterator by the same exception."""
+
+    def buggy(rows):
+        return rows if rows["period"].max() < 20 else next(iter([]))
+
+    parts = [part.lazy() for part in sorted_panel.partition_by("period", maintain_order=True)]
+    panel = pl.concat(parts).map_batches(buggy, schema=sorted_panel.schema, streamable=True)
+    with pytest.raises(RuntimeError, match="the query of the panel raised StopIteration"):
+        read_once(panel).collect()
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])

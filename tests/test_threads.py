@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -96,3 +97,93 @@ def test_an_error_ends_the_work_and_comes_through(count, cores):
 def test_nothing_to_do():
     run_together(lambda _: 1 / 0, [])
     assert threads._working == 0
+
+
+# --- map_ahead
+
+
+@pytest.fixture
+def three_cores(monkeypatch):
+    monkeypatch.setenv("POLARS_MAX_THREADS", "3")
+
+
+@pytest.mark.parametrize("n_items", [0, 1, 2, 50])
+@pytest.mark.usefixtures("three_cores")
+def test_answers_come_in_the_order_of_the_items(n_items):
+    def slow_at_first(item):
+        time.sleep(0.002 * (item % 3 == 0))
+        return item * item
+
+    answers = threads.map_ahead(slow_at_first, iter(range(n_items)))
+    assert list(answers) == [item * item for item in range(n_items)]
+
+
+@pytest.mark.usefixtures("three_cores")
+def test_no_more_items_are_taken_than_there_are_cores():
+    taken = []
+
+    def items():
+        for item in range(50):
+            taken.append(item)
+            yield item
+
+    answers = threads.map_ahead(lambda item: item, items())
+    assert taken == []
+    next(answers)
+    assert len(taken) <= 3
+    answers.close()
+    assert len(taken) <= 3
+
+
+@pytest.mark.usefixtures("three_cores")
+def test_items_that_are_done_are_not_held():
+    class Item:
+        pass
+
+    alive = weakref.WeakSet()
+
+    def items():
+        for _ in range(20):
+            item = [Item()]
+            alive.add(item[0])
+            yield item.pop()
+
+    for _ in threads.map_ahead(lambda _: None, items()):
+        deadline = time.monotonic() + 10
+        while len(alive) > 3 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert len(alive) <= 3
+
+
+@pytest.mark.usefixtures("three_cores")
+def test_the_first_error_in_the_order_of_the_items_is_raised():
+    def fail(item):
+        if item >= 5:
+            time.sleep(0.01 * (item == 5))
+            raise ValueError(item)
+        return item
+
+    got = []
+    with pytest.raises(ValueError, match=r"^5$"):
+        got.extend(threads.map_ahead(fail, iter(range(20))))
+    assert threads.idle_cores() == 2
+
+
+@pytest.mark.usefixtures("three_cores")
+def test_a_task_that_wants_help_finds_all_cores_taken():
+    idle = []
+    list(threads.map_ahead(lambda _: idle.append(threads.idle_cores()), iter(range(9))))
+    assert idle == [0] * 9
+    assert threads.idle_cores() == 2
+    # But a lone item may be helped.
+    list(threads.map_ahead(lambda _: idle.append(threads.idle_cores()), iter([1])))
+    assert idle[-1] == 2
+
+
+@pytest.mark.usefixtures("three_cores")
+def test_given_up_it_gives_the_cores_back():
+    answers = threads.map_ahead(lambda item: item, iter(range(50)))
+    next(answers)
+    assert threads.idle_cores() == 0
+    del answers
+    assert threads.idle_cores() == 2

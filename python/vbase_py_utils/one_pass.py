@@ -6,7 +6,9 @@ both ways unstable.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -15,10 +17,11 @@ from vbase_py_utils.panel import PERIOD, PanelSpec
 from vbase_py_utils.progress import counting
 from vbase_py_utils.threads import map_ahead
 
-# A block is cut when it has so many numbers, 24 MB, and read in pieces: larger blocks are faster,
-# since their periods are fitted in larger stacks, but there is one for every core and one waits.
-BLOCK_CELLS = 3 * 2**20
+# A block is cut when it has so many numbers, 28 MB, and read in pieces: larger blocks are faster,
+# since their periods are fitted in larger stacks, but there is one for every core.
+BLOCK_CELLS = 7 * 2**19
 PIECES = 4
+POLARS = str(Path(pl.__file__).parent)
 
 
 def one_pass(
@@ -44,7 +47,8 @@ def one_pass(
         _batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
         conditions = []
-        if n_rows is None:  # a limit counts the rows before the predicate
+        # A limit counts the rows before the predicate; periods 0.0 and -0.0 are one.
+        if n_rows is None and not schema[PERIOD].is_float():
             conditions = [c for c in _conjuncts(predicate) if set(c.meta.root_names()) == {PERIOD}]
         left = n_rows
         with counting(progress=progress) as done:
@@ -70,13 +74,27 @@ def _batches(
     schema = panel.collect_schema()
     size = max(1, block_rows(len(spec.columns)) // PIECES)
     if conditions:
-        query = spec.select(panel, schema).filter(*conditions)
-        yield from query.collect_batches(chunk_size=size, maintain_order=True, lazy=True)
+        yield from _collected(spec.select(panel, schema).filter(*conditions), size)
         return
     # A step that computes would hold dozens of batches in Polars' engine, so that comes after.
-    query = panel.select(pl.nth(schema.names().index(name)) for name in spec.columns)
-    for batch in query.collect_batches(chunk_size=size, maintain_order=True, lazy=True):
+    columns = panel.select(pl.nth(schema.names().index(name)) for name in spec.columns)
+    for batch in _collected(columns, size):
         yield spec.select(batch.lazy(), batch.schema).collect(engine="in-memory")
+
+
+def _collected(query: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
+    """Run a query and give its rows, ``size`` at a time."""
+    batches = iter(query.collect_batches(chunk_size=size, maintain_order=True, lazy=True))
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration as end:
+            # One that escapes from a function in the query is no end, though it looks like it.
+            raised_in = traceback.extract_tb(end.__traceback__)[-1].filename
+            if raised_in != __file__ and not raised_in.startswith(POLARS):
+                raise RuntimeError("the query of the panel raised StopIteration") from end
+            return
+        yield batch
 
 
 def block_rows(n_columns: int) -> int:
@@ -103,10 +121,12 @@ def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator
         n_held += batch.height
         if n_held >= block_rows(batch.width) and n_held > n_open:
             together = pl.concat(held, rechunk=True)
-            yield together.head(n_held - n_open)
+            block = [together.head(n_held - n_open)]
+            # A copy, and no name for the block: what is done makes room for the next one.
             rest = pl.int_range(n_held - n_open, n_held)
             held, n_held = [together.select(pl.all().gather(rest))], n_open
             del together
+            yield block.pop()
     if held:
         yield pl.concat(held, rechunk=True)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from itertools import chain, islice
+from itertools import islice
 from threading import Lock
 from typing import TypeVar
 
@@ -17,8 +17,6 @@ from threadpoolctl import ThreadpoolController
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-# Items that wait in map_ahead for a thread, so that none waits for them.
-AHEAD = 1
 _lock = Lock()
 _users = 0
 _working = 0
@@ -85,7 +83,7 @@ def map_ahead(task: Callable[[Item], Answer], items: Iterator[Item]) -> Iterator
     Items are taken when they are about to be needed. The first exception, in their order, ends the
     work and is raised. A lone item is worked on by this thread, which others can help.
     """
-    first = list(islice(items, 2))
+    first = deque(islice(items, 2))
     if len(first) < 2:
         yield from map(task, first)
         return
@@ -93,9 +91,10 @@ def map_ahead(task: Callable[[Item], Answer], items: Iterator[Item]) -> Iterator
     running: deque[Future[Answer]] = deque()
     pool = ThreadPoolExecutor(1 + helpers)
     try:
-        for item in chain(first, items):
+        for item in _emptied(first, items):
             running.append(pool.submit(task, item))
-            if len(running) > AHEAD + helpers:
+            del item  # which may be large, and done before the next one is wanted
+            if len(running) > helpers:
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
@@ -103,6 +102,12 @@ def map_ahead(task: Callable[[Item], Answer], items: Iterator[Item]) -> Iterator
         # Without waiting: a generator that is given up may be closed on any thread, also its own.
         pool.shutdown(wait=False, cancel_futures=True)
         _release(helpers)
+
+
+def _emptied(first: deque[Item], others: Iterator[Item]) -> Iterator[Item]:
+    while first:
+        yield first.popleft()
+    yield from others
 
 
 def idle_cores() -> int:
