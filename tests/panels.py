@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
+import oracle
+
 EXPOSURES = ("x", "size of firm", "z")
 # Each gives distinct, ascending periods for 0, 1, 2, ...
 PERIOD_TYPES = {
@@ -64,6 +66,25 @@ def panel_of(seed, sizes, *, period_type="Int64", kind="Float64", gaps=0.1, unit
             for name, mask in nulls.items()
         ),
     )
+
+
+def by_the_oracle(panel, group, huber_t=1.345):
+    """Coefficients by group and residuals by row from the oracle; groups it cannot fit are absent.
+
+    ``panel`` as ``panel_of`` makes it; its rows with weight w that are wholly there take part.
+    """
+    coefficients, residuals = {}, np.full(panel.height, np.nan)
+    for (key,), rows in panel.with_row_index().group_by(group):
+        X = rows.select(EXPOSURES).to_numpy().astype(float)
+        y, w = (rows[name].to_numpy().astype(float) for name in ("return", "w"))
+        usable = np.isfinite(np.column_stack([X, y, w])).all(axis=1) & (w > 0)
+        if usable.sum() < 3 * X.shape[1] or np.linalg.cond(X[usable]) > 1e6:
+            continue
+        b = oracle.huber(X[usable], y[usable], w[usable], huber_t).b
+        coefficients[key] = b
+        with np.errstate(invalid="ignore"):  # infinite numbers are missing ones
+            residuals[rows["index"]] = y - X @ b
+    return coefficients, residuals
 
 
 @st.composite

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
 import oracle
-from panels import EXPOSURES, panel_of, panels
+from panels import EXPOSURES, by_the_oracle, panel_of, panels
 from vbase_py_utils import (
     PanelError,
     expressions,
@@ -89,6 +89,20 @@ def test_any_keys_give_what_their_rows_give(panel, data):
         specific = alone.specific_returns["specific_return"]
         got = left.filter(one)["left"]
         assert_series_equal(got, specific, check_names=False, rel_tol=1e-12, abs_tol=0)
+
+
+def test_equals_the_oracle_in_groups():
+    panel = panel_of(22, [90] * 10).with_columns(g=pl.int_range(pl.len()) * 7 % 13)
+    answer = panel.group_by("g").agg(regression()).unnest("fit")
+    left = panel.select(residuals().over("g")).to_series().to_numpy()
+    coefficients, expected = by_the_oracle(panel, "g")
+    assert len(coefficients) == 13
+    for group, b in coefficients.items():
+        row = answer.filter(pl.col("g") == group).drop("g")
+        np.testing.assert_allclose(row.row(0), b, rtol=1e-8)
+    known = np.isfinite(expected)
+    np.testing.assert_allclose(left[known], expected[known], atol=1e-8)
+    assert known.sum() > 400  # about 0.855 ** 4 of 900 rows are wholly there
 
 
 def test_equals_the_oracle_in_windows_that_overlap(rng):
@@ -197,8 +211,9 @@ def test_a_whole_frame_is_a_group(panel, engine):
     assert_series_equal(left, fits.specific_returns["specific_return"], check_names=False)
 
 
-def test_the_rows_of_an_ungrouped_frame_are_not_repeated(panel, monkeypatch):
-    """The streaming engine would call for every row with all rows: quadratic in memory."""
+@pytest.fixture
+def calls(monkeypatch):
+    """How many groups came in each call of Polars."""
     sizes = []
     block = expressions._block
 
@@ -207,20 +222,17 @@ def test_the_rows_of_an_ungrouped_frame_are_not_repeated(panel, monkeypatch):
         return block(groups, weights)
 
     monkeypatch.setattr(expressions, "_block", spy)
+    return sizes
+
+
+def test_the_rows_of_an_ungrouped_frame_are_not_repeated(panel, calls):
+    """The streaming engine would call for every row with all rows: quadratic in memory."""
     panel.lazy().with_columns(regression()).collect(engine="streaming")
-    assert sum(sizes) <= 2
+    assert sum(calls) <= 2
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_all_groups_of_a_query_are_fitted_together(panel, monkeypatch, engine):
-    calls = []
-    block = expressions._block
-
-    def spy(groups, weights):
-        calls.append(len(groups))
-        return block(groups, weights)
-
-    monkeypatch.setattr(expressions, "_block", spy)
+def test_all_groups_of_a_query_are_fitted_together(panel, calls, engine):
     panel.lazy().group_by("period").agg(regression()).collect(engine=engine)
     panel.lazy().select(residuals().over("period")).collect(engine=engine)
     assert calls[0] == 8
@@ -397,5 +409,9 @@ def test_arguments_that_make_no_sense(make):
         make("y", 3)
     with pytest.raises(TypeError, match="columns are names or expressions, got None"):
         make(None, "x")
+    with pytest.raises(TypeError, match=r"^columns are names or expressions, got Series$"):
+        make(pl.Series("y", [1.0]), "x")
+    with pytest.raises(TypeError, match=r"^columns are names or expressions, got Series$"):
+        make("y", pl.DataFrame({"x": [1.0]}))
     with pytest.raises(ValueError, match="huber_t is 0"):
         make("y", "x", huber_t=0)

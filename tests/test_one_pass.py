@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from panels import EXPOSURES, PERIOD_TYPES, panel_of, panels
+from panels import EXPOSURES, PERIOD_TYPES, by_the_oracle, panel_of, panels
 from vbase_py_utils import (
     FitError,
     PanelError,
@@ -79,6 +80,19 @@ def test_the_same_as_a_panel_in_memory(panel, cells):
             assert answer.collect_schema() == getattr(expected, frame).schema
             got = getattr(collected, frame)
             assert_frame_equal(got, getattr(expected, frame), rel_tol=1e-12, abs_tol=0)
+
+
+def test_equals_the_oracle():
+    panel = panel_of(21, [40, 25, 60, 33] * 5)
+    fits = fit_cross_sections(panel.lazy(), EXPOSURES, weights="w", sorted_by_period=True).collect()
+    coefficients, residuals = by_the_oracle(panel, "period")
+    assert len(coefficients) > 12
+    for period, b in coefficients.items():
+        row = fits.factor_returns.filter(pl.col("period") == period).drop("period")
+        np.testing.assert_allclose(row.row(0), b, rtol=1e-8)
+    known = np.isfinite(residuals)
+    specific = fits.specific_returns["specific_return"].to_numpy()
+    np.testing.assert_allclose(specific[known], residuals[known], atol=1e-8)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

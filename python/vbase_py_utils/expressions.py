@@ -162,12 +162,16 @@ def _arguments(weights: IntoColumn | None, huber_t: float) -> dict[str, Any]:
     return {"weights": name, "options": SolverOptions(huber_t)}
 
 
-def _column(column: IntoColumn) -> pl.Expr:
+def _column(column: object) -> pl.Expr:
+    """Take a name or an expression as an expression; raise TypeError for anything else."""
     if isinstance(column, pl.Expr):
         return column
-    if not isinstance(column, str):
-        raise TypeError(f"columns are names or expressions, got {column!r}")
-    return pl.col(column)
+    if isinstance(column, str):
+        return pl.col(column)
+    shown = repr(column)
+    if "\n" in shown:
+        shown = type(column).__name__
+    raise TypeError(f"columns are names or expressions, got {shown}")
 
 
 def _name(column: IntoColumn, otherwise: str) -> str:
