@@ -29,9 +29,9 @@ MAX_GRAM_CONDITION = 1e6
 # A component of a null vector (unit length) above this names a collinear column.
 COLLINEAR_SHARE = 1e-6
 # Exposures in a stack: 8 MB, or where other cores could help a fifth of the block's, but 2 MB. On
-# two cores with 2 MB of L2 each,
-# 1 MB costs a third more than 8 MB, since the time then goes into calls and into waiting for the
-# interpreter; but a stack takes several times its size while it is worked on.
+# two cores with 2 MB of L2 each, 1 MB costs a third more than 8 MB, since the time then goes into
+# calls and into waiting for the interpreter; but a stack takes several times its size while it is
+# worked on.
 LEAST_CELLS, STACK_CELLS, STACKS = 2**18, 2**20, 5
 # Exposures whose weighted copy stays in the L2 cache, 1 MB.
 CACHE_CELLS = 2**17
