@@ -55,7 +55,12 @@ def huber(X, y, w=None, t=1.345, tol=1e-12, max_iter=20_000) -> Fit:
 
 
 def std_errors(X, y, w, fit: Fit, t=1.345, cov_type="sandwich"):
-    """Standard errors at the fit, row by row: sandwich with n / (n - k), or Huber's H1."""
+    """Standard errors at the fit: sandwich with n / (n - k), or Huber's H1."""
+    return np.sqrt(np.diag(covariance(X, y, w, fit, t, cov_type)))
+
+
+def covariance(X, y, w, fit: Fit, t=1.345, cov_type="sandwich"):
+    """Covariance matrix of the estimate, row by row."""
     n, k = X.shape
     bread, meat = np.zeros((k, k)), np.zeros((k, k))
     psi, inlying = np.zeros(n), np.zeros(n)
@@ -69,10 +74,8 @@ def std_errors(X, y, w, fit: Fit, t=1.345, cov_type="sandwich"):
     if cov_type == "H1":
         correction = 1 + k / n * np.var(inlying) / np.mean(inlying) ** 2
         spread = (psi**2).sum() / (n - k) / np.mean(inlying) ** 2
-        covariance = correction**2 * spread * np.linalg.inv((X * w[:, None]).T @ X)
-    else:
-        covariance = n / (n - k) * np.linalg.pinv(bread) @ meat @ np.linalg.pinv(bread)
-    return np.sqrt(np.diag(covariance))
+        return correction**2 * spread * np.linalg.inv((X * w[:, None]).T @ X)
+    return n / (n - k) * np.linalg.pinv(bread) @ meat @ np.linalg.pinv(bread)
 
 
 def _least_squares(X, y):

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from vbase_py_utils.families import Members
 from vbase_py_utils.panel import PERIOD, RETURN, WEIGHT, PanelSpec
 from vbase_py_utils.robust import FloatArray
 
@@ -65,9 +66,22 @@ class BlockRows:
 
     def arrays(self) -> tuple[list[FloatArray], FloatArray, FloatArray | None]:
         """Columns (N,) of X, y (N,) and w (N,) as they stand in the frame: views, not copies."""
-        X = [self.rows[name].to_numpy() for name in self.spec.inner_exposures]
+        X = [np.ones(self.rows.height)] if self.spec.intercept else []
+        X += [self.rows[name].to_numpy() for name in self.spec.inner_exposures]
         w = None if self.spec.weights is None else self.rows[WEIGHT].to_numpy()
         return X, self.rows[RETURN].to_numpy(), w
+
+    def members(self) -> list[Members]:
+        """Which category of each family the rows (N,) of the frame belong to."""
+        spec, weighted = self.spec, iter(self.spec.inner_category_weights)
+        return [
+            Members(
+                self.rows[name].to_numpy(),
+                len(family.categories),
+                None if family.weights is None else self.rows[next(weighted)].to_numpy(),
+            )
+            for name, family in zip(spec.inner_categories, spec.families, strict=True)
+        ]
 
     def in_order(self, values: pl.Series) -> pl.Series:
         """Put a column of the frame (N,) into the order of the periods."""
@@ -76,15 +90,16 @@ class BlockRows:
 
 def _usable(rows: pl.DataFrame, spec: PanelSpec) -> NDArray[np.bool_] | None:
     """Which rows are complete and have a weight above zero; None if all are."""
-    names = [RETURN, *spec.inner_exposures, *([] if spec.weights is None else [WEIGHT])]
+    names = [RETURN, *spec.inner_exposures, *spec.inner_category_weights]
+    names += [] if spec.weights is None else [WEIGHT]
     # A finite sum tells, at the cost of reading, that there is nothing to look for.
     sums = rows.select(pl.col(names).sum()).row(0)
     suspects = [name for name, total in zip(names, sums, strict=True) if not np.isfinite(total)]
-    weighted = spec.weights is not None
-    if not suspects and not (weighted and (rows[WEIGHT] <= 0).any()):
-        return None
     conditions = [pl.col(name).is_finite() for name in suspects]
-    if weighted:
+    conditions += [pl.col(name) >= 0 for name in spec.inner_categories if (rows[name] < 0).any()]
+    if spec.weights is not None and (conditions or (rows[WEIGHT] <= 0).any()):
         conditions.append(pl.col(WEIGHT) > 0)
+    if not conditions:
+        return None
     usable: NDArray[np.bool_] = rows.select(pl.all_horizontal(conditions)).to_series().to_numpy()
     return usable

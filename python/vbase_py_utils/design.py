@@ -82,8 +82,8 @@ class Stack:
     (P, n), ``gram`` = A A' and its ``inverse`` (P, k, k), ``pivots`` (P, k): squares of those of
     its Cholesky factor. ``design`` (P, k, n) is A, but for ``ill`` periods (P,), whose A is the Q
     of an ill-conditioned design = (Q R)'; ``triangle`` (P, k, k) is R for these and I for others,
-    None if it is I for all. ``to_b`` (P, k), ``to_s`` (P,): binary exponents that lead from the
-    coefficients of the design and the scale to those of (X, y, w).
+    None if it is I for all. ``exponents`` (P, k): X is the design times 2 to their power, but for
+    weights; ``to_u`` (P,), ``to_s`` (P,): those that lead to the units of y and of the scale.
     """
 
     periods: NDArray[np.intp]
@@ -98,7 +98,8 @@ class Stack:
     design: FloatArray
     triangle: FloatArray | None
     ill: NDArray[np.bool_]
-    to_b: NDArray[np.int32]
+    exponents: NDArray[np.int32]
+    to_u: NDArray[np.int32]
     to_s: NDArray[np.int32]
 
     def __getitem__(self, which: NDArray[np.bool_]) -> Stack:
@@ -108,6 +109,11 @@ class Stack:
             value = getattr(self, field.name)
             values[field.name] = None if value is None else value[which]
         return Stack(**values)
+
+    @property
+    def to_b(self) -> NDArray[np.int32]:
+        """Binary exponents (P, k) from the coefficients of the design to those of X."""
+        return np.asarray(self.to_u[:, None] - self.exponents)
 
     def coefficients(self, b: FloatArray) -> FloatArray:
         """Coefficients of the design from those of A, both (P, k, m)."""
@@ -194,7 +200,8 @@ def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Depen
         design=A,
         triangle=None,
         ill=~(condition <= MAX_GRAM_CONDITION),
-        to_b=(y_exponent + v_exponent)[:, None] - exponents,
+        exponents=exponents,
+        to_u=y_exponent + v_exponent,
         to_s=y_exponent + v_exponent + weight_exponent,
     )
     return _in_orthogonal_coordinates(stack, np.flatnonzero(stack.ill))

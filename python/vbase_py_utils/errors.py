@@ -54,14 +54,35 @@ class PanelError(VbaseError, ValueError):
         )
 
     @classmethod
-    def no_exposures(cls) -> Self:
+    def no_exposures(cls, *, or_intercept: bool = False) -> Self:
         """Build the error for an empty list of exposures."""
-        return cls("no exposures given, expected at least one column name")
+        instead = ", or intercept=True" if or_intercept else ""
+        return cls(f"no exposures given, expected at least one column name{instead}")
 
     @classmethod
     def repeated_exposures(cls, names: Sequence[object]) -> Self:
         """Build the error for an exposure named more than once."""
         return cls(f"exposures named more than once: {_listed(names)}; expected each name once")
+
+    @classmethod
+    def repeated_factors(cls, names: Sequence[object]) -> Self:
+        """Build the error for factors of one name."""
+        return cls(
+            f"factors named more than once: {_listed(names)}; expected exposures, intercept and "
+            "categories to have different names"
+        )
+
+    @classmethod
+    def no_categories(cls, column: str, dtype: object, *, text: bool) -> Self:
+        """Build the error for a column whose categories are not known from its type."""
+        if text:
+            return cls(
+                f"category column {column!r} is {dtype}, expected an Enum, since the factors of a "
+                "lazy query must be known before it runs: cast it to pl.Enum(names)"
+            )
+        return cls(
+            f"category column {column!r} is {dtype}, expected text or an Enum: cast it first"
+        )
 
     @classmethod
     def shared_column(cls, column: str, roles: Sequence[str]) -> Self:

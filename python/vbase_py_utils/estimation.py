@@ -7,7 +7,7 @@ one lazy query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal, TypedDict, Unpack, get_args, overload
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vbase_py_utils.blocks import BlockRows
 from vbase_py_utils.errors import FitError, PanelError
+from vbase_py_utils.families import fit_families, fitted_with_families
 from vbase_py_utils.inference import CovType, Inference, assess_periods, fitted_values
 from vbase_py_utils.irls import ANSWERED, PeriodFits, SolverOptions, Status, fit_periods
 from vbase_py_utils.one_pass import one_pass
@@ -29,10 +30,13 @@ from vbase_py_utils.panel import (
     as_frame,
     label,
 )
+from vbase_py_utils.portfolios import factor_holdings
 from vbase_py_utils.progress import Done, check_progress, counting
 from vbase_py_utils.results import (
     CONDITION_NUMBER,
+    FACTOR,
     FITTED,
+    HOLDING,
     N_ASSETS,
     N_DOWNWEIGHTED,
     N_EXCLUDED,
@@ -72,6 +76,8 @@ NO_PUSHDOWN = {
 class FitArguments(TypedDict, total=False):
     """The keyword arguments of the estimating functions; meanings in ``factor_returns``."""
 
+    intercept: bool
+    categories: Mapping[str, str | None] | None
     returns: str
     weights: str | None
     period: str
@@ -99,6 +105,8 @@ def factor_returns(
     panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
     exposures: str | Iterable[str],
     *,
+    intercept: bool = False,
+    categories: Mapping[str, str | None] | None = None,
     returns: str = "return",
     weights: str | None = None,
     period: str = "period",
@@ -113,8 +121,8 @@ def factor_returns(
 ) -> pl.DataFrame | pl.LazyFrame:
     """Estimate the factor returns of every period by a robust cross-sectional regression.
 
-    In each period the returns are regressed on the exposures (no intercept is added) by Huber
-    M-estimation: weighted by precision, scale the median absolute residual about zero.
+    In each period the returns are regressed on the exposures by Huber M-estimation: weighted by
+    precision, scale the median absolute residual about zero.
 
     Parameters
     ----------
@@ -123,7 +131,16 @@ def factor_returns(
         before ``collect()``. Anything that exports an Arrow stream is taken like a DataFrame; a
         pandas frame needs its keys as columns: ``reset_index()``.
     exposures
-        Column name or names, in the order of the answer; numeric or Boolean.
+        Column name or names, in the order of the answer; numeric or Boolean. May be empty beside an
+        intercept.
+    intercept
+        Add a factor "intercept", to which every asset has an exposure of one, before the others.
+    categories
+        Columns of categories, as {"sector": "market_cap", "country": None}: an exposure of one or
+        zero for each category, named "sector=Energy", family by family after the others, in the
+        order of the Enum. Text is taken as the Enum of its sorted values, from a DataFrame only.
+        The factor returns of a family sum to zero in every period, each weighted by the sum of the
+        column named, over the usable rows of the category, None: all alike.
     returns, weights, period, asset
         Column names. ``weights`` are regression weights, proportional to 1 / variance; None: equal.
     huber_t
@@ -147,16 +164,17 @@ def factor_returns(
     -------
     DataFrame or LazyFrame, as given
         One row per period of the panel, sorted: the period in its own dtype, then a Float64 column
-        per exposure, in units of return per unit of exposure. Null, NaN and infinite values are all
-        missing; rows with one, or with weight 0, are left out. Null where fewer assets than
-        exposures are left or the exposures are collinear.
+        per factor, in units of return per unit of exposure. Null, NaN and infinite values are all
+        missing; rows with one, a missing category or the weight 0 are left out. Null where fewer
+        assets than factors are left or the exposures are collinear, and for categories that no
+        usable row has.
 
     Raises
     ------
     PanelError
         A column is missing, repeated or of the wrong type; a period or asset is null, a
         (period, asset) is repeated, a weight is negative, periods that were said to be sorted are
-        not. Values are checked when the query runs.
+        not; a LazyFrame's categories are no Enum. Values are checked when the query runs.
     FitError
         With ``on_failure="raise"``: a period has no answer, or did not converge.
     ValueError, TypeError, ImportError
@@ -185,8 +203,15 @@ def factor_returns(
     """
     _check_choice("cov_type", cov_type, get_args(CovType))
     spec = PanelSpec.from_names(
-        exposures, returns=returns, weights=weights, period=period, asset=asset
+        exposures,
+        intercept=intercept,
+        categories=categories,
+        returns=returns,
+        weights=weights,
+        period=period,
+        asset=asset,
     )
+    frame, spec = _with_categories(panel, spec)
     options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
     check_progress(progress=progress)
     ways: _Ways = {
@@ -194,7 +219,6 @@ def factor_returns(
         "sorted_by_period": sorted_by_period,
         "progress": progress,
     }
-    frame = as_frame(panel)
     if isinstance(frame, pl.LazyFrame):
         return wide_factor_returns(fit_query(frame, spec, options, **ways), spec)
     return wide_factor_returns(fit_frame(frame, spec, options, **ways), spec)
@@ -214,6 +238,8 @@ def fit_cross_sections(
     panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
     exposures: str | Iterable[str],
     *,
+    intercept: bool = False,
+    categories: Mapping[str, str | None] | None = None,
     returns: str = "return",
     weights: str | None = None,
     period: str = "period",
@@ -274,8 +300,15 @@ def fit_cross_sections(
     """
     _check_choice("cov_type", cov_type, get_args(CovType))
     spec = PanelSpec.from_names(
-        exposures, returns=returns, weights=weights, period=period, asset=asset
+        exposures,
+        intercept=intercept,
+        categories=categories,
+        returns=returns,
+        weights=weights,
+        period=period,
+        asset=asset,
     )
+    frame, spec = _with_categories(panel, spec)
     check_key_names(spec)
     options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
     check_progress(progress=progress)
@@ -285,10 +318,27 @@ def fit_cross_sections(
         "sorted_by_period": sorted_by_period,
         "progress": progress,
     }
-    frame = as_frame(panel)
     if isinstance(frame, pl.LazyFrame):
-        return CrossSectionFits(fit_query(frame, spec, options, **ways), spec)
-    return CrossSectionFits(fit_frame(frame, spec, options, **ways), spec)
+        periods = fit_query(frame, spec, options, **ways)
+        portfolios = portfolio_query(
+            frame, spec, options, on_failure=on_failure, sorted_by_period=sorted_by_period
+        )
+        return CrossSectionFits(periods, spec, portfolios)
+    fits = fit_frame(frame, spec, options, **ways)
+    # What the portfolios need of the panel stays in memory with the fits.
+    needed = frame.select(pl.nth(frame.columns.index(name)) for name in spec.columns).lazy()
+    portfolios = portfolio_query(needed, spec, options, n_blocks=_n_blocks(frame))
+    return CrossSectionFits(fits, spec, portfolios)
+
+
+def _with_categories(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream, spec: PanelSpec
+) -> tuple[pl.DataFrame | pl.LazyFrame, PanelSpec]:
+    """Learn the categories from the panel's types; in memory, text is made an Enum."""
+    frame = as_frame(panel)
+    if isinstance(frame, pl.DataFrame):
+        frame = spec.with_enums(frame)
+    return frame, spec.with_categories(frame.collect_schema())
 
 
 class _Ways(TypedDict, total=False):
@@ -323,7 +373,7 @@ def fit_frame(
                 options,
                 on_failure=on_failure,
                 cov_type=cov_type,
-                n_blocks=1 + panel.height // BLOCK_ROWS,
+                n_blocks=_n_blocks(panel),
                 done=done,
             )
             # The streaming engine would cut the columns into pieces.
@@ -332,6 +382,10 @@ def fit_frame(
         # The block that failed could count its own rows only.
         spec.check_values(spec.select(panel.lazy(), panel.schema).collect(), partial=False)
         raise
+
+
+def _n_blocks(panel: pl.DataFrame) -> int:
+    return 1 + panel.height // BLOCK_ROWS
 
 
 def fit_query(
@@ -361,18 +415,96 @@ def fit_query(
         if on_failure == "raise":
             fit = partial(_fit_or_raise, fit=fit)
         return one_pass(panel, spec, fit, out, progress=progress)
-    rows = spec.select(panel, schema)
     if progress:
         fit = partial(_fit_shown, fit=fit)
-    if n_blocks == 1:
-        fits = rows.map_batches(fit, schema=out, **NO_PUSHDOWN)
-    else:
-        block = pl.col(PERIOD).hash() % n_blocks
-        fits = rows.group_by(block, maintain_order=True).map_groups(fit, schema=out).sort(PERIOD)
+    fits = _by_blocks(panel, spec, fit, out, n_blocks)
     if on_failure == "null":
         return fits
     # A filter or a limit set later must not hide a failed period.
     return fits.map_batches(_raise_on_failure, schema=out, **NO_PUSHDOWN)
+
+
+def _by_blocks(
+    panel: pl.LazyFrame,
+    spec: PanelSpec,
+    fit: Callable[[pl.DataFrame], pl.DataFrame],
+    out: pl.Schema,
+    n_blocks: int,
+) -> pl.LazyFrame:
+    """Call ``fit`` on blocks of whole periods; its rows in the order of the periods."""
+    rows = spec.select(panel, panel.collect_schema())
+    if n_blocks == 1:
+        return rows.map_batches(fit, schema=out, **NO_PUSHDOWN)
+    block = pl.col(PERIOD).hash() % n_blocks
+    fits = rows.group_by(block, maintain_order=True).map_groups(fit, schema=out)
+    return fits.sort(PERIOD, maintain_order=True)
+
+
+def portfolio_query(
+    panel: pl.LazyFrame,
+    spec: PanelSpec,
+    options: SolverOptions,
+    *,
+    on_failure: OnFailure = "null",
+    sorted_by_period: bool = False,
+    n_blocks: int = LAZY_BLOCKS,
+) -> pl.LazyFrame:
+    """Plan the factor portfolios: a row per period, asset and factor, sorted by period."""
+    schema = panel.collect_schema()
+    out = pl.Schema(
+        {
+            PERIOD: schema[spec.period],
+            ASSET: schema[spec.asset],
+            FACTOR: pl.String(),
+            HOLDING: pl.Float64(),
+        }
+    )
+    hold = partial(portfolio_block, spec=spec, options=options, schema=out, on_failure=on_failure)
+    if sorted_by_period:
+        return one_pass(panel, spec, hold, out)
+    return _by_blocks(panel, spec, hold, out, n_blocks)
+
+
+def portfolio_block(
+    rows: pl.DataFrame,
+    spec: PanelSpec,
+    options: SolverOptions,
+    schema: pl.Schema,
+    on_failure: OnFailure = "null",
+) -> pl.DataFrame:
+    """Fit the periods of a block and compute the portfolios of those that converged.
+
+    ``rows`` and errors as for ``fit_block``. A row per period, used asset and factor that has a
+    return, with the columns of ``schema``.
+    """
+    spec.check_values(rows, partial=True)
+    block = BlockRows.of(rows, spec)
+    with one_blas_thread():
+        # The kind of standard errors, which are not used, that takes less time.
+        fits, trust = _fit_and_assess(block, options, "H1", None)
+        if on_failure == "raise":
+            _raise_on_failure(pl.DataFrame(_estimates(block, fits)), partial=True)
+        if trust is None:
+            raise AssertionError("fits that were to be assessed have been")
+        X, _, w = block.arrays()
+        starts, sizes = block.kept_starts, np.diff(block.kept_starts)
+        converged = np.repeat(fits.status == Status.converged, sizes)
+        weights = np.where(converged, trust.robustness_weights, np.nan)
+        holdings = factor_holdings(X, block.members(), w, starts, weights, **_which(block))
+    held, factor = np.nonzero(np.isfinite(holdings))
+    assets = block.in_order(rows[ASSET])
+    if block.usable is not None:
+        assets = assets.filter(pl.Series(block.usable))
+    period = np.repeat(np.arange(len(sizes)), sizes)[held]
+    return pl.DataFrame(
+        {
+            PERIOD: block.periods.gather(period),
+            ASSET: assets.gather(held),
+            FACTOR: pl.Series(spec.factors, dtype=pl.String).gather(factor),
+            HOLDING: holdings[held, factor],
+        },
+        schema=schema,
+    )
 
 
 def fit_block(
@@ -390,29 +522,28 @@ def fit_block(
     """
     spec.check_values(rows, partial=True)
     block = BlockRows.of(rows, spec)
-    starts, kept = block.starts, block.kept_starts
-    n_assets = np.diff(kept)
     with one_blas_thread():
-        fits = fit_rows(block, options, done)
-        columns = {
-            PERIOD: block.periods,
-            N_ASSETS: n_assets,
-            N_EXCLUDED: np.diff(starts) - n_assets,
-            SCALE: _finite(fits.scale),
-            N_ITER: fits.n_iter,
-            STATUS: STATUS_NAMES.gather(fits.status),
-            REASON: _reasons(fits, n_assets, spec),
-            **dict(zip(spec.inner_exposures, _finite(fits.coefficients).T, strict=True)),
-        }
-        if cov_type is not None:
-            X, y, w = block.arrays()
-            trust = assess_periods(
-                X, y, w, kept, fits, huber_t=options.huber_t, cov_type=cov_type, **_which(block)
-            )
-            fitted = fitted_values(X, fits.coefficients, starts, block.order)
-            columns |= _full_columns(block, fitted, trust, spec)
+        fits, trust = _fit_and_assess(block, options, cov_type, done)
+        columns = _estimates(block, fits)
+        if trust is not None:
+            columns |= _full_columns(block, _fitted(block, fits), trust, spec)
     schema = _fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
     return pl.DataFrame(columns, schema=schema, nan_to_null=True)
+
+
+def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
+    """Build the columns that every fit has."""
+    n_assets = np.diff(block.kept_starts)
+    return {
+        PERIOD: block.periods,
+        N_ASSETS: n_assets,
+        N_EXCLUDED: np.diff(block.starts) - n_assets,
+        SCALE: _finite(fits.scale),
+        N_ITER: fits.n_iter,
+        STATUS: STATUS_NAMES.gather(fits.status),
+        REASON: _reasons(fits, n_assets, block.spec),
+        **dict(zip(block.spec.inner_factors, _finite(fits.coefficients).T, strict=True)),
+    }
 
 
 def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None) -> PeriodFits:
@@ -421,6 +552,32 @@ def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None)
     told: dict[str, Any] = {} if done is None else {"done": done}
     with one_blas_thread():
         return fit_periods(X, y, w, block.kept_starts, options, **_which(block), **told)
+
+
+def _fit_and_assess(
+    block: BlockRows, options: SolverOptions, cov_type: CovType | None, done: Done | None
+) -> tuple[PeriodFits, Inference | None]:
+    X, y, w = block.arrays()
+    starts, which = block.kept_starts, _which(block)
+    if block.spec.families:
+        members = block.members()
+        return fit_families(
+            X, members, y, w, starts, options, done=done, cov_type=cov_type, **which
+        )
+    fits = fit_rows(block, options, done)
+    if cov_type is None:
+        return fits, None
+    huber_t = options.huber_t
+    return fits, assess_periods(X, y, w, starts, fits, huber_t=huber_t, cov_type=cov_type, **which)
+
+
+def _fitted(block: BlockRows, fits: PeriodFits) -> FloatArray:
+    """Fitted values of all rows of a block, period by period."""
+    X, _, _ = block.arrays()
+    if block.spec.families:
+        members = block.members()
+        return fitted_with_families(X, members, fits.coefficients, block.starts, block.order)
+    return fitted_values(X, fits.coefficients, block.starts, block.order)
 
 
 def _which(block: BlockRows) -> dict[str, Any]:
@@ -476,7 +633,7 @@ def _fit_schema(
         N_ITER: pl.UInt32(),
         STATUS: STATUS_TYPE,
         REASON: pl.String(),
-        **dict.fromkeys(spec.inner_exposures, pl.Float64()),
+        **dict.fromkeys(spec.inner_factors, pl.Float64()),
     }
     if full:
         columns |= {
@@ -494,19 +651,27 @@ def _fit_schema(
 def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> list[str | None]:
     """Say in words why a period did not converge."""
     reasons: list[str | None] = [None] * len(n_assets)
+    only_exposures = not (spec.intercept or spec.families)
+    noun = "exposures" if only_exposures else "factors"
+    wanted = f"{len(spec.exposures)} exposures"
+    if spec.intercept:
+        wanted = f"an intercept and {wanted}"
+    if spec.families:
+        columns = ", ".join(repr(family.column) for family in spec.families)
+        wanted += f" beside the categories of {columns}"
     for t in np.flatnonzero(fits.status != Status.converged):
         status = Status(fits.status[t])
-        n, k = n_assets[t], len(spec.exposures)
+        n = n_assets[t]
         match status:
             case Status.max_iter:
                 why = f"not converged after {fits.n_iter[t]} steps"
             case Status.exact_fit:
-                why = f"the exposures explain most of its {n} returns exactly"
+                why = f"the {noun} explain most of its {n} returns exactly"
             case Status.rank_deficient:
-                named = [repr(spec.exposures[j]) for j in np.flatnonzero(fits.collinear[t])]
-                why = f"exposures {', '.join(named)} are linearly dependent over its {n} assets"
+                named = [repr(spec.factors[j]) for j in np.flatnonzero(fits.collinear[t])]
+                why = f"{noun} {', '.join(named)} are linearly dependent over its {n} assets"
             case _:
-                why = f"{n} usable asset{'' if n == 1 else 's'} for {k} exposures"
+                why = f"{n} usable asset{'' if n == 1 else 's'} for {wanted}"
         reasons[t] = f"{status.name}: {why}"
     return reasons
 

@@ -44,16 +44,20 @@ CORNER_SHARE = 1e-8
 # A residual below this many scales, or this many units of its rounding, may be zero because the
 # fit had to go through its row. Both are generous: it is so if the leverage of the row is one.
 NO_RESIDUAL, ROUNDINGS, FULL_LEVERAGE = 1e-8, 1e4, 1 - 1e-8
+# Where a constraint makes all factors of a family lean on each asset a little: the share of a
+# variance that residuals may say nothing about, half a percent of the error.
+UNKNOWN_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Inference:
     """What stands behind the fits of T periods on k exposures over N rows.
 
-    ``std_errors`` (T, k), in units of the coefficients. ``r_squared``, ``robust_r_squared``,
-    ``condition_numbers`` and ``n_downweighted`` (T,). ``robustness_weights`` (N,), in (0, 1]. All
-    float, NaN where there is no such number: where a period has no answer, and, but for
-    ``r_squared`` and ``condition_numbers``, where it is an exact fit.
+    ``std_errors`` (T, k), in units of the coefficients, or (T, q) of combinations of them.
+    ``r_squared``, ``robust_r_squared``, ``condition_numbers`` and ``n_downweighted`` (T,).
+    ``robustness_weights`` (N,), in (0, 1]. All float, NaN where there is no such number: where a
+    period has no answer, and, but for ``r_squared`` and ``condition_numbers``, where it is an exact
+    fit.
     """
 
     std_errors: FloatArray
@@ -62,6 +66,12 @@ class Inference:
     condition_numbers: FloatArray
     n_downweighted: FloatArray
     robustness_weights: FloatArray
+
+    @classmethod
+    def unknown(cls, n_periods: int, n_errors: int, n_rows: int) -> Inference:
+        """Nothing known yet of T periods, q standard errors each, over N rows."""
+        shapes = ((n_periods, n_errors), *[(n_periods,)] * 4, (n_rows,))
+        return cls(*(np.full(shape, np.nan) for shape in shapes))
 
 
 def assess_periods(
@@ -74,8 +84,12 @@ def assess_periods(
     huber_t: float,
     cov_type: CovType,
     rows: NDArray[np.intp] | None = None,
+    combinations: FloatArray | None = None,
 ) -> Inference:
     """Assess every period of a block; X, y, w, starts and rows as ``fit_periods`` got them.
+
+    ``combinations`` (T, q, k): linear combinations of a period's coefficients whose standard errors
+    are wanted instead of their own.
 
     Standard errors: "sandwich", n/(n-k) W^-1 [sum psi_s(u)^2 a a'] W^-1 with W = sum psi' a a', is
     consistent whatever the weights; "H1", statsmodels' default, for inverse-variance weights.
@@ -84,14 +98,8 @@ def assess_periods(
     """
     block = Block(columns_of(X), y, w, starts, rows)
     n_periods, n_factors = fits.coefficients.shape
-    record = Inference(
-        std_errors=np.full((n_periods, n_factors), np.nan),
-        r_squared=np.full(n_periods, np.nan),
-        robust_r_squared=np.full(n_periods, np.nan),
-        condition_numbers=np.full(n_periods, np.nan),
-        n_downweighted=np.full(n_periods, np.nan),
-        robustness_weights=np.full(starts[-1], np.nan),
-    )
+    n_errors = n_factors if combinations is None else combinations.shape[1]
+    record = Inference.unknown(n_periods, n_errors, starts[-1])
 
     def assess(periods: NDArray[np.intp]) -> None:
         with np.errstate(all="ignore"):
@@ -106,12 +114,49 @@ def assess_periods(
             held &= fits.status[periods] != Status.exact_fit
             if not held.all():
                 stack, b, u = stack[held], b[held], u[held]
-            _assess_residuals(block, stack, b, u, record, huber_t, cov_type)
+            wanted = _Wanted.of(stack, combinations)
+            _assess_residuals(block, stack, b, u, record, huber_t, cov_type, wanted)
 
     sizes = np.where(np.isnan(fits.scale), 0, block.sizes)
     run_together(assess, plan_stacks(sizes, n_factors))
     record.std_errors[~np.isfinite(record.std_errors)] = np.nan
     return record
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Of which quantities the standard errors are wanted.
+
+    ``of_design`` (P, q, k): combinations of the coefficients of the design, None for themselves;
+    ``exponents`` (P, q): binary, lead from their units to those of (X, y).
+    """
+
+    of_design: FloatArray | None
+    exponents: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, stack: Stack, combinations: FloatArray | None) -> _Wanted:
+        """Take combinations (T, q, k) of the coefficients of X to those of the design."""
+        if combinations is None:
+            return cls(None, stack.to_b)
+        own = combinations[stack.periods]
+        # Every combination in the largest unit of those that are in it.
+        lowest = np.iinfo(np.int32).min
+        exponents = np.where(own != 0, stack.to_b[:, None, :], lowest).max(axis=2, initial=lowest)
+        exponents[exponents == lowest] = 0
+        return cls(np.ldexp(own, stack.to_b[:, None, :] - exponents[:, :, None]), exponents)
+
+    def from_design(self, directions: FloatArray, place: np.intp) -> FloatArray:
+        """Combine directions (k, m) in the coefficients of the design of a period, to (q, m)."""
+        return directions if self.of_design is None else self.of_design[place] @ directions
+
+    def forget(self, variances: FloatArray, unknown: FloatArray) -> None:
+        """Put NaN for variances (q,) to which too much is ``unknown`` (q,).
+
+        That is what rows which tell nothing would add if they were like the others.
+        """
+        share = 0.0 if self.of_design is None else UNKNOWN_SHARE
+        variances[~(unknown <= share * variances)] = np.nan
 
 
 def _assess_residuals(
@@ -122,6 +167,7 @@ def _assess_residuals(
     record: Inference,
     huber_t: float,
     cov_type: CovType,
+    wanted: _Wanted,
 ) -> None:
     """Fill in what depends on the scale; b (P, k) of the design, residuals u (P, n)."""
     periods, huber = stack.periods, Huber(huber_t)
@@ -138,14 +184,15 @@ def _assess_residuals(
         record.robustness_weights[rows] = own[: rows.stop - rows.start]
     record.robust_r_squared[periods] = _r_squared(stack, u, weights)
     if cov_type == "H1":
-        variances = _h1_variances(stack, z, huber)
+        variances = _h1_variances(stack, z, huber, wanted)
     else:
-        variances = _sandwich_variances(stack, z, huber)
+        variances = _sandwich_variances(stack, z, huber, wanted)
         for place, suspects in _without_residual(stack, b, u, unit):
             X = block.exposures(periods[place])
-            variances[place, _carried_alone(X, suspects)] = np.nan
+            moved = wanted.from_design(_moved_alone(stack, place, X, suspects), place)
+            wanted.forget(variances[place], (moved**2).sum(axis=1))
     errors = unit[:, None] * np.sqrt(variances)
-    record.std_errors[periods] = np.ldexp(errors, stack.to_b)
+    record.std_errors[periods] = np.ldexp(errors, wanted.exponents)
 
 
 def _without_residual(
@@ -230,23 +277,27 @@ def _at_corners(z: FloatArray, huber_t: float) -> FloatArray:
     return np.where(at_corner, np.copysign(huber_t, z), z) if np.isfinite(huber_t) else z
 
 
-def _h1_variances(stack: Stack, z: FloatArray, huber: Huber) -> FloatArray:
-    """H1 variances (P, k) of the coefficients of the design, in units of the squared scale."""
+def _h1_variances(stack: Stack, z: FloatArray, huber: Huber, wanted: _Wanted) -> FloatArray:
+    """H1 variances (P, q) of what is wanted, in units of the squared scale."""
     n, k = stack.sizes, stack.A.shape[1]
     psi = huber.psi(z)
     m = 1 - np.count_nonzero(np.abs(z) > huber.t, axis=1) / n
     correction = 1 + (k / n) * (1 - m) / m  # psi' is 0 or 1: its variance is m (1 - m)
     inflated = correction**2 * dots(psi, psi) / (n - k) / m**2
-    half = stack.coefficients(stack.inverse)
+    bread = stack.coefficients(stack.inverse)
+    covariance = bread
     if stack.triangle is not None:
-        half = stack.coefficients(half.transpose(0, 2, 1))
-    return np.asarray(inflated[:, None] * np.einsum("pii->pi", half))
+        covariance = stack.coefficients(bread.transpose(0, 2, 1))
+    if wanted.of_design is None:
+        return np.asarray(inflated[:, None] * np.einsum("pii->pi", covariance))
+    spread = wanted.of_design @ covariance
+    return np.asarray(inflated[:, None] * (spread * wanted.of_design).sum(axis=2))
 
 
-def _sandwich_variances(stack: Stack, z: FloatArray, huber: Huber) -> FloatArray:
-    """Sandwich variances (P, k) of the coefficients of the design, in units of the squared scale.
+def _sandwich_variances(stack: Stack, z: FloatArray, huber: Huber, wanted: _Wanted) -> FloatArray:
+    """Sandwich variances (P, q) of what is wanted, in units of the squared scale.
 
-    NaN for a coefficient that no inlying row says anything about.
+    NaN for what no inlying row says enough about.
     """
     A, n, k = stack.A, stack.sizes, stack.A.shape[1]
     inlying = weighted_gram(A, huber.psi_prime(z))
@@ -254,35 +305,46 @@ def _sandwich_variances(stack: Stack, z: FloatArray, huber: Huber) -> FloatArray
     null: dict[np.intp, FloatArray] = {}
     for place in np.flatnonzero(~(condition <= MAX_INLYING_CONDITION)):
         inverse[place], directions = _pseudo_inverse(inlying[place])
+        # As far as the outlying rows might let the estimate move along each direction.
+        known = np.linalg.cholesky(directions.T @ stack.gram[place] @ directions)
         triangle = np.eye(k) if stack.triangle is None else stack.triangle[place]
-        null[place] = np.asarray(np.linalg.solve(triangle, directions))
+        directions = _without_rounding(np.linalg.solve(triangle, directions))
+        null[place] = np.abs(z[place]).max() * np.linalg.solve(known, directions.T).T
     bread, meat = stack.coefficients(inverse), weighted_gram(A, huber.psi(z) ** 2)
+    if wanted.of_design is not None:
+        bread = wanted.of_design @ bread
     variances: FloatArray = ((bread @ meat) * bread).sum(axis=2) * (n / (n - k))[:, None]
     for place, directions in null.items():
-        variances[place, _involved(directions)] = np.nan
+        unknown = (wanted.from_design(directions, place) ** 2).sum(axis=1)
+        wanted.forget(variances[place], unknown)
     return variances
 
 
-def _carried_alone(X: FloatArray, suspects: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which coefficients of X (n, k) are not determined once one of the rows ``suspects`` is out.
+def _moved_alone(
+    stack: Stack, place: np.intp, X: FloatArray, suspects: NDArray[np.intp]
+) -> FloatArray:
+    """How far (k, m) single rows move the coefficients of the design, by one scale of their own.
 
-    The fit goes through such a row, and its residual says nothing about the error.
+    Of the rows ``suspects`` of X (n, k), those through which the fit must go: without one of them
+    the coefficients it moves are not determined, and its residual says nothing about their error.
     """
     if not suspects.size:
-        return np.zeros(X.shape[1], dtype=np.bool_)
+        return np.zeros((X.shape[1], 0))
     # Without weights, which would hide rows of little weight.
-    scaled = np.ldexp(X, -np.frexp(np.abs(X).max(axis=0))[1])
-    Q, R = np.linalg.qr(scaled / np.sqrt((scaled**2).sum(axis=0)))
-    rows = Q[suspects]
-    forced = rows[(rows**2).sum(axis=1) >= FULL_LEVERAGE]
-    return _involved(np.linalg.pinv(R) @ forced.T)
+    exponents = np.frexp(np.abs(X).max(axis=0))[1]
+    scaled = np.ldexp(X, -exponents)
+    norms = np.sqrt((scaled**2).sum(axis=0))
+    Q, R = np.linalg.qr(scaled / norms)
+    forced = suspects[(Q[suspects] ** 2).sum(axis=1) >= FULL_LEVERAGE]
+    moved = _without_rounding(np.linalg.pinv(R) @ Q[forced].T) / norms[:, None]
+    moved = np.ldexp(moved, (stack.exponents[place] - exponents)[:, None])
+    return np.asarray(moved / stack.root_w[place, forced])
 
 
-def _involved(directions: FloatArray) -> NDArray[np.bool_]:
-    """Which of k coefficients have a part in any of the ``directions`` (k, m)."""
+def _without_rounding(directions: FloatArray) -> FloatArray:
+    """Put zero for components of the columns of ``directions`` (k, m) that are rounding."""
     lengths = np.sqrt((directions**2).sum(axis=0))
-    involved: NDArray[np.bool_] = (np.abs(directions) > COLLINEAR_SHARE * lengths).any(axis=1)
-    return involved
+    return np.where(np.abs(directions) > COLLINEAR_SHARE * lengths, directions, 0.0)
 
 
 def _pseudo_inverse(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import polars as pl
@@ -19,6 +19,10 @@ from vbase_py_utils.errors import PanelError
 
 # Names inside the query, so that a user's names never meet each other or ours.
 PERIOD, ASSET, RETURN, WEIGHT = "period", "asset", "return", "weight"
+# Types of columns whose distinct values can be made the categories of an Enum.
+TEXT_TYPES = (pl.String, pl.Categorical, pl.Null)
+# The factor that every asset has an exposure of one to.
+INTERCEPT = "intercept"
 
 
 class ArrowStream(Protocol):
@@ -30,6 +34,24 @@ class ArrowStream(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """A column of categories, each of which is a factor.
+
+    The factors' returns sum to zero, weighted by the sums of the column ``weights``, None: by one.
+    ``categories`` are known once the type of the column is.
+    """
+
+    column: str
+    weights: str | None = None
+    categories: tuple[str, ...] = ()
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the factors, such as ``sector=Energy``."""
+        return tuple(f"{self.column}={category}" for category in self.categories)
+
+
+@dataclass(frozen=True, slots=True)
 class PanelSpec:
     """The roles of the columns of a panel; ``weights`` None means equal weights."""
 
@@ -38,6 +60,8 @@ class PanelSpec:
     returns: str
     exposures: tuple[str, ...]
     weights: str | None = None
+    intercept: bool = False
+    families: tuple[Family, ...] = ()
 
     @classmethod
     def from_names(
@@ -48,46 +72,96 @@ class PanelSpec:
         weights: str | None,
         period: str,
         asset: str,
+        intercept: bool = False,
+        categories: Mapping[str, str | None] | None = None,
     ) -> PanelSpec:
         """Check the names against each other; a single exposure may be given as a string.
 
         Raises PanelError for names that are repeated or in two roles, TypeError for no strings.
         """
         names = (exposures,) if isinstance(exposures, str) else tuple(exposures)
-        for name in (*names, returns, period, asset, *([] if weights is None else [weights])):
-            if not isinstance(name, str):
+        if not isinstance(intercept, bool):
+            raise TypeError(f"intercept is {intercept!r}, expected True or False")
+        if not isinstance(categories, Mapping | None):
+            raise TypeError(
+                f"categories is {categories!r}, expected a dictionary from columns to the columns "
+                "that weight them, or None"
+            )
+        families = tuple(Family(*both) for both in (categories or {}).items())
+        roles: list[tuple[str, object]] = [("exposure", name) for name in names]
+        roles += [("returns", returns), ("weights", weights)]
+        for family in families:
+            roles += [("category", family.column), ("category weights", family.weights)]
+        for role, name in [("period", period), ("asset", asset), *roles]:
+            if not (isinstance(name, str) or (name is None and "weights" in role)):
                 raise TypeError(f"column names are strings, got {name!r}")
-        if not names:
-            raise PanelError.no_exposures()
+        if not (names or intercept):
+            raise PanelError.no_exposures(or_intercept=bool(families))
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
             raise PanelError.repeated_exposures(repeated)
         if period == asset:
             raise PanelError.shared_column(period, ["period", "asset"])
         for key, column in (("period", period), ("asset", asset)):
-            if column in names:
-                raise PanelError.shared_column(column, [key, "exposure"])
-            if column == returns:
-                raise PanelError.shared_column(column, [key, "returns"])
-            if column == weights:
-                raise PanelError.shared_column(column, [key, "weights"])
-        return cls(period, asset, returns, names, weights)
+            for role, name in roles:
+                if name == column:
+                    raise PanelError.shared_column(column, [key, role])
+        return cls(period, asset, returns, names, weights, intercept, families)
+
+    def with_enums(self, panel: pl.DataFrame) -> pl.DataFrame:
+        """Make columns of categories that are text Enums of their sorted distinct values."""
+        self.check_names(panel.schema)
+        columns = [panel.get_column(family.column) for family in self.families]
+        enums = [
+            names.cast(pl.Enum(names.unique().drop_nulls().sort()))
+            for names in (
+                column.cast(pl.String) for column in columns if column.dtype in TEXT_TYPES
+            )
+        ]
+        return panel.with_columns(enums) if enums else panel
+
+    def with_categories(self, schema: pl.Schema) -> PanelSpec:
+        """Learn the factors from the types of the columns of categories.
+
+        Raises PanelError when a column is not there or no Enum, or a name would repeat.
+        """
+        self.check_names(schema)
+        families = []
+        for family in self.families:
+            dtype = schema[family.column]
+            if not isinstance(dtype, pl.Enum):
+                text = dtype in TEXT_TYPES
+                raise PanelError.no_categories(family.column, dtype, text=text)
+            families.append(replace(family, categories=tuple(dtype.categories)))
+        spec = replace(self, families=tuple(families))
+        repeated = [name for name, count in Counter(spec.factors).items() if count > 1]
+        if repeated:
+            raise PanelError.repeated_factors(repeated)
+        if spec.period in spec.factors:
+            raise PanelError.shared_column(spec.period, ["period", "factor"])
+        return spec
 
     def check_names(self, schema: pl.Schema) -> None:
         """Raise PanelError when a column is not there."""
         for role, column in {**self._keys, **self._values}.items():
             if column not in schema:
                 raise PanelError.missing_columns(role, [column], schema.names())
-        absent = [name for name in self.exposures if name not in schema]
-        if absent:
-            raise PanelError.missing_columns("exposure", absent, schema.names())
+        families = [family.column for family in self.families]
+        for role, names in (("exposure", self.exposures), ("category", families)):
+            absent = [name for name in names if name not in schema]
+            if absent:
+                raise PanelError.missing_columns(role, absent, schema.names())
+        for column in self._category_weights.values():
+            if column not in schema:
+                raise PanelError.missing_columns("category weights", [column], schema.names())
 
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise PanelError when a column is not there or has an unusable type."""
         self.check_names(schema)
         for role, column in self._keys.items():
             check_key_type(role, column, schema[column])
-        for role, column in self._values.items():
+        category_weights = [("category weights", name) for name in self._category_weights.values()]
+        for role, column in (*self._values.items(), *category_weights):
             if not (schema[column].is_numeric() or schema[column] == pl.Null):
                 raise PanelError.not_numeric(role, column, schema[column])
         for column in self.exposures:
@@ -95,7 +169,10 @@ class PanelSpec:
                 raise PanelError.not_numeric("exposure", column, schema[column])
 
     def select(self, panel: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
-        """Only the columns needed, under the names inside, values Float64 with NaN for null."""
+        """Only the columns needed, under the names inside, values Float64 with NaN for null.
+
+        Categories are their positions, -1 for null.
+        """
         # By position: a name such as "*" or "^x.*$" would be read as a pattern.
         positions = {name: i for i, name in enumerate(schema.names())}
         values = {
@@ -104,9 +181,19 @@ class PanelSpec:
         }
         if self.weights is not None:
             values[WEIGHT] = self.weights
+        values |= self._category_weights
+        codes = zip(self.inner_categories, self.families, strict=True)
         return panel.select(
             pl.nth(positions[self.period]).alias(PERIOD),
             pl.nth(positions[self.asset]).alias(ASSET),
+            *(
+                pl.nth(positions[family.column])
+                .to_physical()
+                .cast(pl.Int64)
+                .fill_null(-1)
+                .alias(name)
+                for name, family in codes
+            ),
             *(
                 pl.nth(positions[column]).cast(pl.Float64).fill_null(math.nan).alias(name)
                 for name, column in values.items()
@@ -116,12 +203,40 @@ class PanelSpec:
     @property
     def columns(self) -> list[str]:
         """The columns of the panel that are used, each once."""
-        return list(dict.fromkeys((*self._keys.values(), *self._values.values(), *self.exposures)))
+        own = (*self._keys.values(), *self._values.values(), *self.exposures)
+        families = (family.column for family in self.families)
+        return list(dict.fromkeys((*own, *families, *self._category_weights.values())))
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """What has a factor return, in the order of the answer."""
+        families = (name for family in self.families for name in family.factors)
+        return (*([INTERCEPT] if self.intercept else []), *self.exposures, *families)
 
     @property
     def inner_exposures(self) -> list[str]:
         """The exposures' names inside the query."""
         return [f"x{i}" for i in range(len(self.exposures))]
+
+    @property
+    def inner_factors(self) -> list[str]:
+        """The names of the estimates inside the query."""
+        return [f"x{i}" for i in range(len(self.factors))]
+
+    @property
+    def inner_categories(self) -> list[str]:
+        """The names of the columns of categories inside the query."""
+        return [f"c{i}" for i in range(len(self.families))]
+
+    @property
+    def inner_category_weights(self) -> list[str]:
+        """The names inside the query of the columns that weight categories."""
+        return list(self._category_weights)
+
+    @property
+    def _category_weights(self) -> dict[str, str]:
+        weights = {f"m{i}": family.weights for i, family in enumerate(self.families)}
+        return {inside: name for inside, name in weights.items() if name is not None}
 
     @property
     def _keys(self) -> dict[str, str]:
@@ -146,13 +261,16 @@ class PanelSpec:
                 raise PanelError.missing_keys(
                     role, keys[role], bad.height, example, at_least=partial
                 )
+        weights = {name: ("category weights", w) for name, w in self._category_weights.items()}
         if self.weights is not None:
-            negative = rows.filter(pl.col(WEIGHT).is_between(-math.inf, 0, closed="none"))
+            weights[WEIGHT] = ("weights", self.weights)
+        for name, (role, column) in weights.items():
+            negative = rows.filter(pl.col(name).is_between(-math.inf, 0, closed="none"))
             if not negative.is_empty():
                 raise PanelError.negative_weights(
-                    f"weights column {self.weights!r}",
+                    f"{role} column {column!r}",
                     negative.height,
-                    f"{negative[WEIGHT][0]} at {_key_of(negative)}",
+                    f"{negative[name][0]} at {_key_of(negative)}",
                     at_least=partial,
                 )
         if not _are_ordered(rows) and _has_repeats(rows):

@@ -28,6 +28,7 @@ FITTED, SPECIFIC_RETURN = "fitted", "specific_return"
 ROBUSTNESS_WEIGHT = "robustness_weight"
 # Columns that arise in the coefficients.
 FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT = "factor", "factor_return", "std_error", "t_stat"
+HOLDING = "holding"
 
 COEFFICIENTS = (FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT)
 SPECIFIC_RETURNS = (FITTED, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT)
@@ -49,12 +50,12 @@ SHOWN_FACTORS, SHOWN_CHARACTERS = 6, 40
 
 def inner_std_errors(spec: PanelSpec) -> list[str]:
     """Names of the standard errors in a frame of period fits."""
-    return [f"std_error of {name}" for name in spec.inner_exposures]
+    return [f"std_error of {name}" for name in spec.inner_factors]
 
 
 def wide_factor_returns(fits: Frame, spec: PanelSpec) -> Frame:
     """Pick period and estimates out of a frame of period fits, under the names the user gave."""
-    names = {PERIOD: spec.period, **dict(zip(spec.inner_exposures, spec.exposures, strict=True))}
+    names = {PERIOD: spec.period, **dict(zip(spec.inner_factors, spec.factors, strict=True))}
     return fits.select(pl.col(inside).alias(name) for inside, name in names.items())
 
 
@@ -79,6 +80,7 @@ class CrossSectionFits(Generic[Frame]):
 
     _periods: Frame
     _spec: PanelSpec
+    _portfolios: pl.LazyFrame
 
     @cached_property
     def factor_returns(self) -> Frame:
@@ -94,8 +96,8 @@ class CrossSectionFits(Generic[Frame]):
         one that only a single asset carries, or outlying assets alone.
         """
         wide = {
-            FACTOR: pl.lit(list(self._spec.exposures), dtype=pl.List(pl.String)),
-            FACTOR_RETURN: pl.concat_list(self._spec.inner_exposures),
+            FACTOR: pl.lit(list(self._spec.factors), dtype=pl.List(pl.String)),
+            FACTOR_RETURN: pl.concat_list(self._spec.inner_factors),
             STD_ERROR: pl.concat_list(inner_std_errors(self._spec)),
         }
         t_stat = pl.col(FACTOR_RETURN) / pl.col(STD_ERROR)
@@ -146,12 +148,34 @@ class CrossSectionFits(Generic[Frame]):
             self._period, STATUS, REASON
         )
 
+    @cached_property
+    def factor_portfolios(self) -> Frame:
+        """A row per period, used asset and factor: period, asset, factor, holding.
+
+        The portfolio of a factor whose return is the factor return, robustness weights included: of
+        the exposures given, it has one of its own factor and none of the others. Holdings are in
+        units of 1 / exposure. None for periods that did not converge. This is a large frame, as
+        many rows as the panel has usable exposures: it is computed from the panel, anew, when it is
+        asked for. Raises PanelError when a key column is named "factor" or "holding".
+        """
+        names = {PERIOD: self._spec.period, ASSET: self._spec.asset}
+        for role, column in names.items():
+            if column in (FACTOR, HOLDING):
+                raise PanelError.taken_name(role, column)
+        query = self._portfolios.select(
+            *(pl.col(inside).alias(name) for inside, name in names.items()), FACTOR, HOLDING
+        )
+        if isinstance(self._periods, pl.LazyFrame):
+            return query
+        return query.collect(engine="in-memory")
+
     def collect(self) -> CrossSectionFits[pl.DataFrame]:
         """Run the fit once and hold its frames in memory; of an eager result, give the same frames.
 
-        Raises what the estimating function says it raises for the values of the panel.
+        ``factor_portfolios`` alone go back to the query of the panel. Raises what the estimating
+        function says it raises for the values of the panel.
         """
-        return CrossSectionFits(self._periods.lazy().collect(), self._spec)
+        return CrossSectionFits(self._periods.lazy().collect(), self._spec, self._portfolios)
 
     @property
     def _period(self) -> pl.Expr:
@@ -166,7 +190,7 @@ class CrossSectionFits(Generic[Frame]):
 
 def _summary(periods: pl.DataFrame | pl.LazyFrame, spec: PanelSpec) -> tuple[str, dict[str, str]]:
     """Write what was fitted on one screen; nothing is computed for a lazy result."""
-    factors = {"factors": _factors(spec.exposures)}
+    factors = {"factors": _factors(spec.factors)}
     if isinstance(periods, pl.LazyFrame):
         return "CrossSectionFits, lazy: collect() runs the fit", factors
     if periods.is_empty():
