@@ -2,9 +2,18 @@
 
 from vbase_py_utils.errors import FitError, PanelError, VbaseError
 from vbase_py_utils.estimation import factor_returns, fit_cross_sections
+from vbase_py_utils.exposures import (
+    cap_weights,
+    fill_missing_by_group,
+    neutralize,
+    rank_normal,
+    winsorize,
+    zscore,
+)
 from vbase_py_utils.expressions import huber_regression, huber_residuals
 from vbase_py_utils.fama_macbeth import fama_macbeth
 from vbase_py_utils.files import sink_file
+from vbase_py_utils.history import inverse_variance_weights, lag_exposures
 from vbase_py_utils.results import CrossSectionFits
 
 __all__ = [
@@ -12,10 +21,18 @@ __all__ = [
     "FitError",
     "PanelError",
     "VbaseError",
+    "cap_weights",
     "factor_returns",
     "fama_macbeth",
+    "fill_missing_by_group",
     "fit_cross_sections",
     "huber_regression",
     "huber_residuals",
+    "inverse_variance_weights",
+    "lag_exposures",
+    "neutralize",
+    "rank_normal",
     "sink_file",
+    "winsorize",
+    "zscore",
 ]

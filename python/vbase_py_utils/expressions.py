@@ -142,7 +142,7 @@ def _rows(
         exposures = [exposures]
     if not isinstance(exposures, Iterable):
         raise TypeError(f"exposures are names or expressions, got {exposures!r}")
-    y, X = _column(returns), [_column(column) for column in exposures]
+    y, X = as_column(returns), [as_column(column) for column in exposures]
     if not X:
         raise PanelError.no_exposures()
     names = Counter(_name(x, "") for x in X)
@@ -151,7 +151,7 @@ def _rows(
         raise PanelError.repeated_exposures(repeated)
     fields = [y.alias(RETURN), pl.struct(X).alias(EXPOSURES)]
     if weights is not None:
-        fields.append(_column(weights).alias(WEIGHT))
+        fields.append(as_column(weights).alias(WEIGHT))
     rows = pl.struct(fields).implode().alias(_name(y, RETURN))
     return rows, pl.struct(x.cast(pl.Float64) for x in X)
 
@@ -162,7 +162,7 @@ def _arguments(weights: IntoColumn | None, huber_t: float) -> dict[str, Any]:
     return {"weights": name, "options": SolverOptions(huber_t)}
 
 
-def _column(column: object) -> pl.Expr:
+def as_column(column: object) -> pl.Expr:
     """Take a name or an expression as an expression; raise TypeError for anything else."""
     if isinstance(column, pl.Expr):
         return column
@@ -176,7 +176,7 @@ def _column(column: object) -> pl.Expr:
 
 def _name(column: IntoColumn, otherwise: str) -> str:
     """Name a column; ``otherwise`` for a selector, whose columns are not known yet."""
-    name = _column(column).meta.output_name(raise_if_undetermined=False)
+    name = as_column(column).meta.output_name(raise_if_undetermined=False)
     return otherwise if name is None else name
 
 

@@ -1,0 +1,414 @@
+"""From raw characteristics to exposures and weights: Polars expressions for ``.over("period")``.
+
+Null, NaN and infinite values are missing, and null in the answer; all other answers are finite
+Float64. A window, a group of a ``group_by`` or a whole frame is one group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import reduce
+from numbers import Real
+
+import polars as pl
+
+from vbase_py_utils.expressions import IntoColumn, as_column, huber_residuals
+from vbase_py_utils.robust import MAD_PER_SIGMA
+
+# A residual this small beside the column is rounding.
+ROUNDING = 1e-12
+
+# Wichura's PPND16, highest power first: numerator and denominator in the centre and in the tails.
+# His far tail, p < 1.4e-11, would take 3.6e10 rows in a group, more than Polars can count.
+CENTRE = (
+    (
+        2.5090809287301226727e3,
+        3.3430575583588128105e4,
+        6.7265770927008700853e4,
+        4.5921953931549871457e4,
+        1.3731693765509461125e4,
+        1.9715909503065514427e3,
+        1.3314166789178437745e2,
+        3.3871328727963666080e0,
+    ),
+    (
+        5.2264952788528545610e3,
+        2.8729085735721942674e4,
+        3.9307895800092710610e4,
+        2.1213794301586595867e4,
+        5.3941960214247511077e3,
+        6.8718700749205790830e2,
+        4.2313330701600911252e1,
+        1.0,
+    ),
+)
+TAIL = (
+    (
+        7.74545014278341407640e-4,
+        2.27238449892691845833e-2,
+        2.41780725177450611770e-1,
+        1.27045825245236838258e0,
+        3.64784832476320460504e0,
+        5.76949722146069140550e0,
+        4.63033784615654529590e0,
+        1.42343711074968357734e0,
+    ),
+    (
+        1.05075007164441684324e-9,
+        5.47593808499534494600e-4,
+        1.51986665636164571966e-2,
+        1.48103976427480074590e-1,
+        6.89767334985100004550e-1,
+        1.67638483018380384940e0,
+        2.05319162663775882187e0,
+        1.0,
+    ),
+)
+
+
+def winsorize(
+    column: IntoColumn,
+    *,
+    quantiles: tuple[float, float] | None = None,
+    robust_sds: float | None = None,
+) -> pl.Expr:
+    """Pull outliers in to two quantiles of their group, or to some robust deviations of its median.
+
+    Parameters
+    ----------
+    column
+        Column name or expression, numeric.
+    quantiles
+        The lowest and the highest quantile that stay, 0 <= low < high <= 1; interpolated linearly.
+    robust_sds
+        How far from the median values may be, in units of the robust standard deviation,
+        median |x - median| / 0.67449. Exactly one of the two is given.
+
+    Returns
+    -------
+    pl.Expr
+        The column, Float64, null where missing. Null in the whole group where ``robust_sds`` has no
+        unit: more than half of the values are the same.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Both limits or none are given, or one out of range.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import winsorize
+    >>> frame = pl.DataFrame({"period": [1] * 5, "bp": [1.0, 2.0, 3.0, 4.0, 90.0]})
+    >>> frame.select(winsorize("bp", quantiles=(0, 0.75)).over("period"))["bp"].to_list()
+    [1.0, 2.0, 3.0, 4.0, 4.0]
+    >>> frame.select(winsorize("bp", robust_sds=3).over("period").round(2))["bp"].to_list()
+    [1.0, 2.0, 3.0, 4.0, 7.45]
+    """
+    if (quantiles is None) == (robust_sds is None):
+        raise ValueError("winsorize takes either quantiles or robust_sds")
+    x = _numbers(column)
+    if quantiles is not None:
+        low, high = _quantiles(quantiles)
+        return _finite(x.clip(x.quantile(low, "linear"), x.quantile(high, "linear")))
+    k = _number("robust_sds", robust_sds)
+    if not 0 < k < math.inf:
+        raise ValueError(f"robust_sds is {robust_sds!r}, expected a finite number > 0")
+    sd = (x - x.median()).abs().median() / MAD_PER_SIGMA
+    return _finite(pl.when(sd > 0).then(x.clip(x.median() - k * sd, x.median() + k * sd)))
+
+
+def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
+    """Centre at the weighted mean, in units of the standard deviation with equal weights.
+
+    Parameters
+    ----------
+    column
+        Column name or expression, numeric.
+    weights
+        Weights of the mean, market values say; None: equal. Rows of weight 0 or missing weight
+        take part neither in the mean nor in the deviation, but have a score.
+
+    Returns
+    -------
+    pl.Expr
+        (x - mean) / sd, sd with n - 1. Null where the column is missing, and in groups of fewer
+        than two different values that take part, or with a negative weight.
+
+    Raises
+    ------
+    TypeError
+        A column is neither a name nor an expression.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import zscore
+    >>> frame = pl.DataFrame({"bp": [1.0, 2.0, 3.0, None], "cap": [1.0, 1.0, 2.0, 5.0]})
+    >>> frame.select(zscore("bp", weights="cap"))["bp"].to_list()
+    [-1.25, -0.25, 0.75, None]
+    """
+    x = _numbers(column)
+    w = pl.lit(1.0) if weights is None else _numbers(weights)
+    inside = pl.when(w > 0).then(x)
+    sized = pl.when(inside.is_not_null()).then(w)
+    share = sized / sized.max()
+    # From 0 to 1 over those inside, in any units; 0 / 0 where they are all equal.
+    place = (x - inside.min()) / (inside.max() - inside.min())
+    mean = (share * place).sum() / share.sum()
+    sd = pl.when(inside.is_not_null()).then(place).std()
+    return pl.when((w >= 0).all()).then(_finite((place - mean) / sd))
+
+
+def rank_normal(column: IntoColumn) -> pl.Expr:
+    """Score ranks by the normal distribution: the quantile of (rank - 1/2) / n, ties averaged.
+
+    Parameters
+    ----------
+    column
+        Column name or expression, numeric.
+
+    Returns
+    -------
+    pl.Expr
+        Scores, symmetric about 0. Null where the column is missing, and in groups of fewer than two
+        different values.
+
+    Raises
+    ------
+    TypeError
+        The column is neither a name nor an expression.
+
+    Notes
+    -----
+    The quantile is algorithm AS 241 of Wichura (1988), Applied Statistics 37, 477-484, to about 16
+    digits.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import rank_normal
+    >>> frame = pl.DataFrame({"bp": [0.3, 0.1, 70.0, None]})
+    >>> frame.select(rank_normal("bp").round(4))["bp"].to_list()
+    [0.0, -0.9674, 0.9674, None]
+    """
+    return _within(_numbers(column).rank("average"), _normal_scores)
+
+
+def fill_missing_by_group(column: IntoColumn, by: IntoColumn | Iterable[IntoColumn]) -> pl.Expr:
+    """Give missing values the median of their group, a sector say, within the window.
+
+    Parameters
+    ----------
+    column
+        Column name or expression, numeric.
+    by
+        Column names or expressions of any type: values with the same ones are a group.
+
+    Returns
+    -------
+    pl.Expr
+        The column, Float64; null where it is missing in its whole group, or where it is missing and
+        a ``by`` is null.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No ``by`` is given; a column is neither a name nor an expression.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import fill_missing_by_group
+    >>> frame = pl.DataFrame({
+    ...     "period": [1, 1, 1, 2, 2],
+    ...     "sector": ["oil", "oil", "oil", "oil", "oil"],
+    ...     "bp": [0.5, 0.7, None, None, 0.9],
+    ... })
+    >>> filled = fill_missing_by_group("bp", "sector").over("period")
+    >>> frame.select(filled)["bp"].to_list()
+    [0.5, 0.7, 0.6, 0.9, 0.9]
+    """
+    x, keys = _numbers(column), _columns("by", by)
+    if not keys:
+        raise ValueError("no columns to group by: by is empty")
+    known = pl.all_horizontal(key.is_not_null() for key in keys)
+    median = _finite(x.median().over(keys))
+    return pl.when(x.is_not_null()).then(x).when(known).then(median)
+
+
+def neutralize(
+    column: IntoColumn,
+    exposures: IntoColumn | Iterable[IntoColumn],
+    *,
+    weights: IntoColumn | None = None,
+) -> pl.Expr:
+    """Take out of a column what a weighted least squares regression on the exposures explains.
+
+    Parameters
+    ----------
+    column, weights
+        As returns and weights in ``huber_residuals``.
+    exposures
+        Column names or expressions, numeric or Boolean. No intercept is added: give one as
+        ``pl.lit(1.0).alias("intercept")``.
+
+    Returns
+    -------
+    pl.Expr
+        Residuals as of ``huber_residuals`` with ``huber_t=math.inf``. Null also in groups where
+        the exposures explain the column wholly, so that only rounding would be left.
+
+    Raises
+    ------
+    PanelError, TypeError
+        As ``huber_regression``.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import neutralize
+    >>> frame = pl.DataFrame({"signal": [1.0, 4.0, 4.0], "size": [1.0, 2.0, 3.0]})
+    >>> one = pl.lit(1.0).alias("intercept")
+    >>> frame.select(neutralize("signal", [one, "size"]).round(6))["signal"].to_list()
+    [-0.5, 1.0, -0.5]
+    """
+    residuals = huber_residuals(column, exposures, weights=weights, huber_t=math.inf)
+    both = pl.struct(residuals.alias("residual"), _numbers(column).alias("value"))
+    return _within(both, _unless_rounding).alias(residuals.meta.output_name())
+
+
+def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None = None) -> pl.Expr:
+    """Regression weights from market values: a power of them, with a mean of one in the group.
+
+    Parameters
+    ----------
+    cap
+        Column name or expression, numeric: market values in any unit.
+    power
+        The power, finite and >= 0; 0.5 where residual variances fall like one over the root.
+    max_share
+        The largest share of the group's weight that one row may have, in (0, 1]; None: any.
+        Larger weights are cut to one common ceiling, the others keep their proportions; where so
+        few rows cannot keep to it, all are equal.
+
+    Returns
+    -------
+    pl.Expr
+        Weights with a mean of one over the positive ones; 0 where the market value is 0, null where
+        it is missing. Null in groups with a negative one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A number is out of range; the column is neither a name nor an expression.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import cap_weights
+    >>> frame = pl.DataFrame({"cap": [1.0, 4.0, 49.0, 0.0]})
+    >>> frame.select(cap_weights("cap"))["cap"].round(6).to_list()
+    [0.3, 0.6, 2.1, 0.0]
+    >>> frame.select(cap_weights("cap", max_share=0.5))["cap"].round(6).to_list()
+    [0.5, 1.0, 1.5, 0.0]
+    """
+    exponent = _number("power", power)
+    if not 0 <= exponent < math.inf:
+        raise ValueError(f"power is {power!r}, expected a finite number >= 0")
+    if max_share is not None and not 0 < _number("max_share", max_share) <= 1:
+        raise ValueError(f"max_share is {max_share!r}, expected a number > 0 and <= 1")
+    cap = _numbers(cap)
+    weights: pl.Expr = pl.when(cap > 0).then((cap / cap.max()) ** exponent)
+    if max_share is not None:
+        share = float(max_share)
+        ascending = weights.drop_nulls().sort()
+        ceiling = _listed(ascending, lambda w: _ceiling(w, share)).list.first()
+        weights = weights.clip(upper_bound=ceiling)
+    scaled = _finite(_within(weights, lambda w: w / w.mean()))
+    return pl.when((cap >= 0).all()).then(pl.when(cap > 0).then(scaled).otherwise(cap))
+
+
+def _ceiling(w: pl.Expr, share: float) -> pl.Expr:
+    """Find where to cut ascending weights so that none is more than a share of their sum.
+
+    With the m largest cut, ceiling = share * (sum of the others) / (1 - m * share), for the least m
+    at which all others are below.
+    """
+    largest = w.cum_count(reverse=True) - 1
+    others = w.cum_sum()
+    # One row alone is always below: rounding must not lose that, or the m after it is taken.
+    below = w <= share * (1 + 1e-14) * (others + largest * w)
+    ceilings = share * others / (1 - largest * share)
+    return pl.coalesce(ceilings.filter(below).last(), w.first())
+
+
+def _normal_scores(rank: pl.Expr) -> pl.Expr:
+    """Take normal quantiles of (rank - 1/2) / n; whole numbers keep mirrored ranks mirrored."""
+    n = rank.count().cast(pl.Float64)
+    twice = 2 * rank - 1 - n
+    q = twice / (2 * n)
+    r = (-((n - twice.abs()) / (2 * n)).log()).sqrt() - 1.6
+    centre = q * _ratio(CENTRE, 0.180625 - q * q)
+    tail = q.sign() * _ratio(TAIL, r)
+    scores = pl.when(q.abs() <= 0.425).then(centre).otherwise(tail)
+    return pl.when(rank.min() < rank.max()).then(scores)
+
+
+def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: pl.Expr) -> pl.Expr:
+    """Evaluate a ratio of two polynomials by Horner's rule."""
+    above, below = (
+        reduce(lambda value, c: value * x + c, rest, pl.lit(first)) for first, *rest in coefficients
+    )
+    return above / below
+
+
+def _unless_rounding(both: pl.Expr) -> pl.Expr:
+    """Take the residuals of a struct unless they are all next to nothing beside its values."""
+    residual, value = both.struct.field("residual"), both.struct.field("value")
+    explained = pl.when(residual.is_not_null()).then(value).abs().max()
+    return pl.when(residual.abs().max() > ROUNDING * explained).then(residual)
+
+
+def _within(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """Apply a formula with aggregates to the values of a group, which are computed only once."""
+    return _listed(values, formula).explode(empty_as_null=False, keep_nulls=False)
+
+
+def _listed(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """Apply a formula to the values of a group, as one list."""
+    return values.implode().list.eval(formula(pl.element()))
+
+
+def _numbers(column: IntoColumn) -> pl.Expr:
+    """Take a column as Float64 with null for what is missing."""
+    # Unlike a cast, a product refuses text.
+    return _finite((as_column(column) * 1.0).cast(pl.Float64))
+
+
+def _finite(x: pl.Expr) -> pl.Expr:
+    return pl.when(x.is_finite()).then(x)
+
+
+def _columns(argument: str, columns: IntoColumn | Iterable[IntoColumn]) -> list[pl.Expr]:
+    if isinstance(columns, IntoColumn):
+        return [as_column(columns)]
+    if not isinstance(columns, Iterable):
+        raise TypeError(f"{argument} is {columns!r}, expected names or expressions")
+    return [as_column(column) for column in columns]
+
+
+def _number(argument: str, value: object) -> float:
+    if not isinstance(value, Real):
+        raise TypeError(f"{argument} is {value!r}, expected a number")
+    return float(value)
+
+
+def _quantiles(quantiles: Iterable[float]) -> tuple[float, float]:
+    values = tuple(quantiles) if isinstance(quantiles, Iterable) else ()
+    if len(values) == 2 and all(isinstance(value, Real) for value in values):
+        low, high = map(float, values)
+        if 0 <= low < high <= 1:
+            return low, high
+    raise ValueError(f"quantiles is {quantiles!r}, expected two numbers with 0 <= low < high <= 1")

@@ -1,0 +1,320 @@
+"""What earlier periods of a panel say about a later one: never the other way round."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import TypedDict, Unpack, overload
+
+import polars as pl
+
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.panel import (
+    ASSET,
+    PERIOD,
+    WEIGHT,
+    ArrowStream,
+    PanelSpec,
+    as_frame,
+    check_key_type,
+)
+from vbase_py_utils.results import CrossSectionFits
+
+# Names inside the queries, beside those of the panel.
+NUMBER, SQUARE, OWN = "number", "square", "own"
+
+
+class WeightArguments(TypedDict, total=False):
+    """The keyword arguments of ``inverse_variance_weights``; meanings there."""
+
+    weights: str | None
+    shrinkage: float
+    half_life: float | None
+    min_periods: int
+    max_ratio: float
+    name: str
+
+
+@overload
+def lag_exposures(
+    panel: pl.DataFrame | ArrowStream,
+    columns: str | Iterable[str],
+    periods: int = 1,
+    *,
+    period: str = "period",
+    asset: str = "asset",
+) -> pl.DataFrame: ...
+@overload
+def lag_exposures(
+    panel: pl.LazyFrame,
+    columns: str | Iterable[str],
+    periods: int = 1,
+    *,
+    period: str = "period",
+    asset: str = "asset",
+) -> pl.LazyFrame: ...
+def lag_exposures(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
+    columns: str | Iterable[str],
+    periods: int = 1,
+    *,
+    period: str = "period",
+    asset: str = "asset",
+) -> pl.DataFrame | pl.LazyFrame:
+    """Put what was known at the end of an earlier period in the place of columns of a panel.
+
+    Returns of a period belong to the exposures known before it: regressed on those of its own end,
+    they meet exposures that the same returns have moved.
+
+    Parameters
+    ----------
+    panel
+        Long frame, a row per (period, asset), in any order and with any other columns.
+    columns
+        Column name or names, of any type: exposures, categories, market values.
+    periods
+        By how many periods of the panel, >= 1: whatever its calendar, the one before is the last
+        that comes earlier in any row.
+    period, asset
+        Key columns.
+
+    Returns
+    -------
+    DataFrame or LazyFrame, as given
+        The panel, its rows and columns in their order, with the values that the asset had
+        ``periods`` periods before. Null where it had no row then, also if it had an older one.
+
+    Raises
+    ------
+    PanelError
+        A column is missing, a key or named twice; a period or asset is null, a (period, asset) is
+        repeated. Of a LazyFrame, values are checked when the query runs.
+    ValueError, TypeError
+        ``periods`` is no whole number >= 1; ``panel`` is not a frame, or a name no string.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import lag_exposures
+    >>> panel = pl.DataFrame({
+    ...     "period": [1, 2, 3, 1, 3],
+    ...     "asset": ["A", "A", "A", "B", "B"],
+    ...     "bp": [0.5, 0.6, 0.7, 0.9, 0.8],
+    ... })
+    >>> lag_exposures(panel, "bp")["bp"].to_list()
+    [None, 0.5, 0.6, None, None]
+    """
+    names = [columns] if isinstance(columns, str) else list(columns)
+    _check_number("periods", periods, "a whole number >= 1", at_least=1, whole=True)
+    frame = as_frame(panel)
+    schema = frame.collect_schema()
+    _check_columns("lagged", names, schema, period, asset)
+    rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", ()))
+    rows = rows.with_columns(pl.col(PERIOD).rank("dense").cast(pl.Int64).alias(NUMBER))
+    inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
+    past = {name: f"past {inner[name]}" for name in names}
+    before = rows.select(
+        pl.col(NUMBER) + int(periods), ASSET, *(pl.col(inner[n]).alias(past[n]) for n in names)
+    )
+    answer = rows.join(before, on=[NUMBER, ASSET], how="left", maintain_order="left").select(
+        pl.col(past.get(name, inside)).alias(name) for name, inside in inner.items()
+    )
+    return answer if isinstance(frame, pl.LazyFrame) else answer.collect(engine="in-memory")
+
+
+@overload
+def inverse_variance_weights(
+    panel: pl.DataFrame | ArrowStream,
+    fits: CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame],
+    **arguments: Unpack[WeightArguments],
+) -> pl.DataFrame: ...
+@overload
+def inverse_variance_weights(
+    panel: pl.LazyFrame,
+    fits: CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame],
+    **arguments: Unpack[WeightArguments],
+) -> pl.LazyFrame: ...
+def inverse_variance_weights(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
+    fits: CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame],
+    *,
+    weights: str | None = None,
+    shrinkage: float = 0.5,
+    half_life: float | None = None,
+    min_periods: int = 12,
+    max_ratio: float = 20.0,
+    name: str = "inverse_variance_weight",
+) -> pl.DataFrame | pl.LazyFrame:
+    """Add regression weights for a second pass: 1 / the variance of past specific returns.
+
+    The variance of an asset is the mean square of its specific returns, cut to ``huber_t`` scales
+    by their robustness weights, in earlier periods. That of the period itself would count a return
+    less because it is large, and like those of later ones it takes no part.
+
+    Parameters
+    ----------
+    panel
+        Long frame, a row per (period, asset): that of the first pass, or a longer one.
+    fits
+        The first pass, from ``fit_cross_sections``; the panel has key columns of the same names.
+    weights
+        Column of weights to shrink towards, those of the first pass say; None: equal ones.
+    shrinkage
+        Their share in the answer, from 0 to 1.
+    half_life
+        Of the mean of squares, in specific returns of the asset; None: all count alike.
+    min_periods
+        Assets with fewer specific returns before a period have the given weight.
+    max_ratio
+        The largest inverse variance, in units of the median of its period.
+    name
+        Column to add.
+
+    Returns
+    -------
+    DataFrame or LazyFrame, as the panel
+        The panel, its rows in their order, and a Float64 column of weights that average one over
+        the rows of a period with a given weight above zero. Null, or zero, where that is.
+
+    Raises
+    ------
+    PanelError
+        A column is missing, of the wrong type or in two roles, or ``name`` is there already; a
+        period or asset is null, a (period, asset) repeated, a weight negative. Of a LazyFrame,
+        values are checked when the query runs.
+    ValueError, TypeError
+        A number is out of range; ``panel`` is not a frame, ``fits`` are no fits.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import fit_cross_sections, inverse_variance_weights
+    >>> panel = pl.DataFrame({
+    ...     "period": [1] * 4 + [2] * 4,
+    ...     "asset": ["A", "B", "C", "D"] * 2,
+    ...     "return": [0.01, -0.01, 0.04, -0.04] * 2,
+    ... })
+    >>> first = fit_cross_sections(panel, [], intercept=True, huber_t=float("inf"))
+    >>> second = inverse_variance_weights(panel, first, min_periods=1, shrinkage=0)
+    >>> second["inverse_variance_weight"].round(3).to_list()
+    [1.0, 1.0, 1.0, 1.0, 1.882, 1.882, 0.118, 0.118]
+    """
+    _check_number("shrinkage", shrinkage, "a number from 0 to 1", at_least=0, at_most=1)
+    if half_life is not None:
+        _check_number("half_life", half_life, "a finite number > 0 or None", at_least=math.ulp(0))
+    _check_number("min_periods", min_periods, "a whole number >= 1", at_least=1, whole=True)
+    _check_number("max_ratio", max_ratio, "a finite number >= 1", at_least=1)
+    if not isinstance(fits, CrossSectionFits):
+        raise TypeError(f"fits is {type(fits).__name__}, expected CrossSectionFits")
+    frame = as_frame(panel)
+    schema, specific = frame.collect_schema(), fits.specific_returns.lazy()
+    period, asset = specific.collect_schema().names()[:2]
+    _check_columns("weights", [] if weights is None else [weights], schema, period, asset)
+    if weights is not None and not (schema[weights].is_numeric() or schema[weights] == pl.Null):
+        raise PanelError.not_numeric("weights", weights, schema[weights])
+    if name in schema:
+        raise PanelError.taken_name("weights", name)
+    rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", (), weights))
+    inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
+    cut = pl.nth(3) * pl.nth(4)  # specific return times robustness weight
+    squares = specific.select(
+        pl.nth(0).alias(PERIOD), pl.nth(1).alias(ASSET), cut.pow(2).alias(SQUARE)
+    )
+    own = _past_precision(half_life, int(min_periods)).over(ASSET, order_by=PERIOD)
+    answer = (
+        rows.join(squares, on=[PERIOD, ASSET], how="left", maintain_order="left")
+        .with_columns(own.alias(OWN))
+        .with_columns(_shrunk(float(shrinkage), float(max_ratio)).over(PERIOD).alias(WEIGHT))
+        .select(
+            *(pl.col(inside).alias(name) for name, inside in inner.items()),
+            pl.col(WEIGHT).alias(name),
+        )
+    )
+    return answer if isinstance(frame, pl.LazyFrame) else answer.collect(engine="in-memory")
+
+
+def _past_precision(half_life: float | None, min_periods: int) -> pl.Expr:
+    """Express 1 / the mean of earlier squares of an asset, null where there are too few."""
+    square = pl.col(SQUARE)
+    count = square.is_not_null().cast(pl.Int64).cum_sum().shift(1)
+    if half_life is None:
+        mean = square.fill_null(0.0).cum_sum().shift(1) / count
+    else:
+        mean = square.ewm_mean(half_life=half_life, ignore_nulls=True).forward_fill().shift(1)
+    precision = 1 / mean
+    return pl.when((count >= min_periods) & precision.is_between(0, math.inf, "none")).then(
+        precision
+    )
+
+
+def _shrunk(shrinkage: float, max_ratio: float) -> pl.Expr:
+    """Express the weights of a period from the given ones and its assets' own precision."""
+    given = pl.col(WEIGHT)
+    inside = given > 0
+    precision = pl.when(inside).then(pl.col(OWN))
+    own = precision.clip(upper_bound=max_ratio * precision.median())
+    both = pl.when(own.is_not_null()).then(given)
+    # In units of the given weights, which those without a history keep.
+    blend = (1 - shrinkage) * own / own.mean() * both.mean() + shrinkage * given
+    weights = pl.when(own.is_not_null()).then(blend).otherwise(given)
+    return weights / pl.when(inside).then(weights).mean()
+
+
+def _checked_rows(rows: pl.LazyFrame, schema: pl.Schema, spec: PanelSpec) -> pl.LazyFrame:
+    """Give all columns, in their order, names that no query misreads, and check the keys.
+
+    The keys are PERIOD and ASSET. If ``spec`` has weights, or none are wanted, WEIGHT is the last
+    column: the weights, Float64, null where missing, or one.
+    """
+    weight = pl.lit(1.0)
+    if spec.weights is not None:
+        values = pl.nth(schema.names().index(spec.weights)).cast(pl.Float64)
+        weight = pl.when(values.is_finite()).then(values)
+    keys = {spec.period: PERIOD, spec.asset: ASSET}
+    named = (
+        pl.nth(i).alias(keys.get(name, f"column {i}")) for i, name in enumerate(schema.names())
+    )
+
+    def check(frame: pl.DataFrame) -> pl.DataFrame:
+        spec.check_values(frame, partial=False)
+        return frame
+
+    return rows.select(*named, weight.alias(WEIGHT)).map_batches(
+        check, predicate_pushdown=False, slice_pushdown=False
+    )
+
+
+def _check_columns(role: str, names: list[str], schema: pl.Schema, period: str, asset: str) -> None:
+    """Raise PanelError unless all columns are there, each once, and none is a key."""
+    for name in (*names, period, asset):
+        if not isinstance(name, str):
+            raise TypeError(f"column names are strings, got {name!r}")
+    for key, column in ((PERIOD, period), (ASSET, asset)):
+        if column not in schema:
+            raise PanelError.missing_columns(key, [column], schema.names())
+        check_key_type(key, column, schema[column])
+        if column in names:
+            raise PanelError.shared_column(column, [key, role])
+    absent = [name for name in names if name not in schema]
+    if absent:
+        raise PanelError.missing_columns(role, absent, schema.names())
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise PanelError.repeated_exposures(repeated)
+
+
+def _check_number(
+    name: str,
+    value: object,
+    expected: str,
+    *,
+    at_least: float,
+    at_most: float = sys.float_info.max,
+    whole: bool = False,
+) -> None:
+    number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if not (number and at_least <= float(value) <= at_most):  # type: ignore[arg-type]
+        raise ValueError(f"{name} is {value!r}, expected {expected}")

@@ -1,0 +1,271 @@
+"""Lagged exposures and weights from past specific returns: right, and blind to the future."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from panels import PERIOD_TYPES
+from vbase_py_utils import (
+    PanelError,
+    fit_cross_sections,
+    inverse_variance_weights,
+    lag_exposures,
+)
+
+ENGINES = ["in-memory", "streaming"]
+WEIGHT = "inverse_variance_weight"
+
+
+def ragged(seed, n_periods=12, n_assets=8, present=0.7):
+    """Panel in which assets come and go, in any order of rows."""
+    rng = np.random.default_rng(seed)
+    frame = pl.DataFrame(
+        {
+            "period": np.repeat(np.arange(n_periods), n_assets),
+            "asset": [f"a{i}" for i in range(n_assets)] * n_periods,
+            "return": rng.standard_t(3, n_periods * n_assets) * 0.01,
+            "x": rng.standard_normal(n_periods * n_assets),
+            "^c.*$": rng.choice(["u", "v"], n_periods * n_assets),
+            "cap": rng.lognormal(0, 1, n_periods * n_assets),
+        }
+    )
+    kept = pl.Series(rng.random(frame.height) < present)
+    return frame.filter(kept).sample(fraction=1, shuffle=True, seed=seed)
+
+
+def lagged_by_hand(panel, column, periods):
+    order = panel["period"].unique().sort().to_list()
+    keys = panel.select("period", "asset").rows()
+    known = dict(zip(keys, panel.get_column(column), strict=True))
+    answer = []
+    for p, a in keys:
+        i = order.index(p) - periods
+        answer.append(known.get((order[i], a)) if i >= 0 else None)
+    return answer
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1), periods=st.integers(1, 4), kind=st.sampled_from([*PERIOD_TYPES])
+)
+def test_lags_are_those_of_the_panels_periods(seed, periods, kind):
+    panel = ragged(seed).with_columns(PERIOD_TYPES[kind](pl.col("period")).alias("period"))
+    # A period in which the panel has no row at all is none.
+    panel = panel.filter(pl.col("period") != panel["period"].sort()[20])
+    columns = ["x", "^c.*$"]
+    expected = panel.with_columns(
+        pl.Series(name, lagged_by_hand(panel, name, periods), panel[name].dtype) for name in columns
+    )
+    assert_frame_equal(lag_exposures(panel, columns, periods), expected, check_exact=True)
+    for engine in ENGINES:
+        query = lag_exposures(panel.lazy(), columns, periods)
+        assert query.collect_schema() == panel.schema
+        assert_frame_equal(query.collect(engine=engine), expected, check_exact=True)
+        some = query.filter(pl.col("asset") == "a1").select("x").collect(engine=engine)
+        assert_frame_equal(some, expected.filter(pl.col("asset") == "a1").select("x"))
+
+
+def test_a_gap_gives_null_and_no_older_value():
+    panel = pl.DataFrame(
+        {
+            "day": [date(2024, 1, d) for d in (2, 3, 5, 2, 5, 2, 3)],
+            "id": ["A", "A", "A", "B", "B", "C", "C"],
+            "bp": [1, 2, 3, 10, 30, 100, None],
+        }
+    )
+    once = lag_exposures(panel, "bp", period="day", asset="id")
+    assert once["bp"].to_list() == [None, 1, 2, None, None, None, 100]
+    twice = lag_exposures(panel, "bp", 2, period="day", asset="id")
+    assert twice["bp"].to_list() == [None, None, 1, None, 10, None, None]
+    assert_frame_equal(lag_exposures(panel, [], period="day", asset="id"), panel)
+    assert lag_exposures(panel.clear(), "bp", period="day", asset="id").is_empty()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        ({}, {"columns": ["y"]}, "lagged 'y' not in the panel"),
+        ({}, {"columns": ["x", "x"]}, "named more than once: 'x'"),
+        ({}, {"columns": ["asset"]}, "'asset' is named as asset and as lagged"),
+        ({}, {"period": "month"}, "period 'month' not in the panel"),
+        ({"asset": ["A", "A", None]}, {}, "asset column 'asset' is null in 1 row"),
+        ({"period": [None, 1, 1]}, {}, "period column 'period' is null in 1 row"),
+        ({"asset": ["A", "B", "B"]}, {}, "repeat a key in 2 rows, for example .2, B."),
+    ],
+)
+def test_bad_panels_say_what_is_wrong(change, arguments, message, lazy):
+    columns = {"period": [1, 2, 2], "asset": ["A", "A", "B"], "x": [1.0, 2.0, 3.0]}
+    panel = pl.DataFrame(columns | change)
+    before = panel.clone()
+    given = panel.lazy() if lazy else panel
+    with pytest.raises(PanelError, match=message):
+        lag_exposures(given, **{"columns": "x"} | arguments).lazy().collect()
+    assert_frame_equal(panel, before)
+
+
+@pytest.mark.parametrize("periods", [0, -1, 1.5, True, "1", None])
+def test_a_lag_is_a_whole_number_of_periods(periods):
+    with pytest.raises(ValueError, match="expected a whole number >= 1"):
+        lag_exposures(ragged(1), "x", periods)
+
+
+def by_hand(panel, fits, given, shrinkage, half_life, min_periods, max_ratio):
+    """The weights, row by row and period by period."""
+    specific = {
+        (p, a): u * r
+        for p, a, _, u, r in fits.specific_returns.rows()
+        if u is not None and r is not None
+    }
+    answer = {}
+    for (period,), rows in panel.group_by("period"):
+        own = {}
+        for asset in rows["asset"]:
+            past = [specific[p, asset] for p in sorted(set(panel["period"])) if p < period
+                    and (p, asset) in specific]  # fmt: skip
+            if len(past) >= min_periods:
+                decay = 1.0 if half_life is None else 0.5 ** (1 / half_life)
+                ages = np.arange(len(past))[::-1]
+                variance = np.average(np.square(past), weights=decay**ages)
+                if variance > 0:
+                    own[asset] = 1 / variance
+        base = dict(zip(rows["asset"], rows[given] if given else [1.0] * rows.height, strict=True))
+        inside = [a for a, w in base.items() if w is not None and np.isfinite(w) and w > 0]
+        own = {a: own[a] for a in inside if a in own}
+        if own:
+            ceiling = max_ratio * np.median(list(own.values()))
+            own = {a: min(w, ceiling) for a, w in own.items()}
+            unit = np.mean(list(own.values())) / np.mean([base[a] for a in own])
+        blended = {
+            a: (1 - shrinkage) * own[a] / unit + shrinkage * base[a] if a in own else base[a]
+            for a in inside
+        }
+        mean = np.mean(list(blended.values())) if blended else None
+        for a, w in base.items():
+            missing = w is None or not np.isfinite(w)
+            answer[period, a] = None if missing else blended[a] / mean if a in blended else 0.0
+    return [answer[key] for key in panel.select("period", "asset").rows()]
+
+
+@pytest.mark.parametrize("half_life", [None, 4.0])
+@pytest.mark.parametrize("given", [None, "cap"])
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, 1.0])
+def test_weights_are_those_of_a_loop(half_life, given, shrinkage):
+    panel = ragged(3, n_periods=16, n_assets=12)
+    if given:
+        odd = pl.Series(np.random.default_rng(1).random(panel.height))
+        cap = pl.when(odd < 0.05).then(None).when(odd < 0.1).then(0.0).when(odd < 0.15)
+        panel = panel.with_columns(cap=cap.then(float("nan")).otherwise(pl.col("cap")))
+    fits = fit_cross_sections(panel, "x", weights=given)
+    options = {"shrinkage": shrinkage, "half_life": half_life, "min_periods": 4, "max_ratio": 2.0}
+    expected = by_hand(panel, fits, given, **options)
+    assert len(set(expected)) > 50 or (shrinkage == 1 and not given)
+    before = panel.clone()
+    answer = inverse_variance_weights(panel, fits, weights=given, **options)
+    assert_frame_equal(panel, before)
+    expected = panel.with_columns(pl.Series(WEIGHT, expected))
+    assert_frame_equal(answer, expected, rel_tol=1e-12, abs_tol=0)
+    lazy_fits = fit_cross_sections(panel.lazy(), "x", weights=given)
+    for engine in ENGINES:
+        query = inverse_variance_weights(panel.lazy(), lazy_fits, weights=given, **options)
+        answer = query.collect(engine=engine)
+        assert_frame_equal(answer, expected, rel_tol=1e-12, abs_tol=0)
+
+
+def test_a_period_after_the_first_pass_has_weights_too():
+    panel = ragged(5, n_periods=10, present=1.0)
+    fits = fit_cross_sections(panel.filter(pl.col("period") < 9), "x")
+    whole = fit_cross_sections(panel, "x")
+    for_next = inverse_variance_weights(panel, fits, min_periods=3)
+    assert_frame_equal(for_next, inverse_variance_weights(panel, whole, min_periods=3))
+    assert for_next.filter(pl.col("period") == 9)[WEIGHT].std() > 0
+
+
+def test_second_pass_is_more_precise_where_variances_differ():
+    """Half the assets have ten times the noise: the second pass finds out which."""
+    rng = np.random.default_rng(11)
+    n_periods, n_assets = 60, 40
+    noise = np.where(np.arange(n_assets) < 20, 0.01, 0.1)
+    x = rng.standard_normal((n_periods, n_assets))
+    returns = 0.02 * x + noise * rng.standard_normal((n_periods, n_assets))
+    panel = pl.DataFrame(
+        {
+            "period": np.repeat(np.arange(n_periods), n_assets),
+            "asset": np.tile(np.arange(n_assets), n_periods),
+            "return": returns.ravel(),
+            "x": x.ravel(),
+        }
+    )
+    first = fit_cross_sections(panel, "x")
+    weighted = inverse_variance_weights(panel, first, shrinkage=0.1)
+    second = fit_cross_sections(weighted, "x", weights=WEIGHT)
+    late = pl.col("period") >= 20
+    one, two = (
+        fits.factor_returns.filter(late).select(((pl.col("x") - 0.02) ** 2).mean().sqrt()).item()
+        for fits in (first, second)
+    )
+    assert two < 0.7 * one
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), last=st.integers(0, 10), half=st.sampled_from([None, 3.0]))
+def test_the_future_changes_nothing(seed, last, half):
+    """Whatever comes after a period, up to it all lags and weights stay as they are."""
+    panel = ragged(seed)
+    rng = np.random.default_rng(seed + 1)
+    later = pl.col("period") > last
+    other = panel.with_columns(
+        pl.when(later).then(pl.Series(name, rng.lognormal(0, 3, panel.height))).otherwise(name)
+        for name in ("return", "x", "cap")
+    ).filter(~later | pl.Series(rng.random(panel.height) < 0.5))
+
+    def known(frame):
+        first = fit_cross_sections(frame, "x", weights="cap")
+        frame = inverse_variance_weights(frame, first, weights="cap", min_periods=2, half_life=half)
+        return lag_exposures(frame, ["x", "cap"]).filter(~later)
+
+    assert_frame_equal(known(other), known(panel), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"shrinkage": 1.1}, "shrinkage is 1.1, expected a number from 0 to 1"),
+        ({"shrinkage": "x"}, "shrinkage is 'x', expected a number from 0 to 1"),
+        ({"half_life": 0}, "half_life is 0, expected a finite number > 0 or None"),
+        ({"half_life": float("nan")}, "half_life is nan"),
+        ({"min_periods": 0}, "min_periods is 0, expected a whole number >= 1"),
+        ({"max_ratio": 0.5}, "max_ratio is 0.5, expected a finite number >= 1"),
+        ({"weights": "^c.*$"}, "weights column '^c.*\\$' is String, expected a numeric type"),
+        ({"weights": "asset"}, "'asset' is named as asset and as weights"),
+        ({"weights": "nowhere"}, "weights 'nowhere' not in the panel"),
+        ({"name": "x"}, "column 'x' is named like a column of the answer|there"),
+    ],
+)
+def test_bad_arguments_say_what_is_wrong(arguments, message):
+    panel = ragged(1)
+    fits = fit_cross_sections(panel, "x")
+    with pytest.raises(ValueError, match=message.replace("^", "\\^")):
+        inverse_variance_weights(panel, fits, **arguments)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_negative_weights_and_foreign_fits_are_refused(lazy):
+    panel = ragged(1)
+    fits = fit_cross_sections(panel, "x")
+    negative = panel.with_columns(-pl.col("cap"))
+    given = negative.lazy() if lazy else negative
+    with pytest.raises(PanelError, match="weights column 'cap' is negative in"):
+        inverse_variance_weights(given, fits, weights="cap").lazy().collect()
+    with pytest.raises(TypeError, match="fits is DataFrame, expected CrossSectionFits"):
+        inverse_variance_weights(panel, panel)
+    renamed = panel.rename({"period": "month"})
+    with pytest.raises(PanelError, match="period 'period' not in the panel"):
+        inverse_variance_weights(renamed.lazy() if lazy else renamed, fits)
