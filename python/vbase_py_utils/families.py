@@ -84,7 +84,7 @@ def fit_families(
         its_y, its_w = y[part.rows], None if w is None else w[part.rows]
         own = fit_periods(part.X, its_y, its_w, part.starts, options, done=done)
         at = part.periods[:, None], part.present
-        fits.coefficients[at] = (part.combinations @ own.coefficients[:, :, None])[:, :, 0]
+        fits.coefficients[at] = _combined(part.combinations, own.coefficients)
         fits.collinear[at] = ((part.combinations != 0) & own.collinear[:, None, :]).any(axis=2)
         for name in ("scale", "n_iter", "status"):
             getattr(fits, name)[part.periods] = getattr(own, name)
@@ -105,6 +105,14 @@ def fit_families(
         for name in ("r_squared", "robust_r_squared", "condition_numbers", "n_downweighted"):
             getattr(trust, name)[part.periods] = getattr(its, name)
     return fits, trust
+
+
+def _combined(combinations: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """Combine coefficients (P, k) to (P, q); NaN only where one that is in it is no number."""
+    held = np.isfinite(coefficients)
+    combined = (combinations @ np.where(held, coefficients, 0.0)[:, :, None])[:, :, 0]
+    lost = ((combinations != 0) & ~held[:, None, :]).any(axis=2) | ~held.any(axis=1)[:, None]
+    return np.where(lost, np.nan, combined)
 
 
 def fitted_with_families(
@@ -265,7 +273,8 @@ def _combinations(
         q = int(here[0].sum())
         present.append(np.nonzero(here)[1].reshape(n_periods, q) + n_factors)
         block = np.zeros((n_periods, q, n_columns))
-        block[:, :, column : column + effect.shape[2]] = effect[here].reshape(n_periods, q, -1)
+        own_columns = slice(column, column + effect.shape[2])
+        block[:, :, own_columns] = effect[here].reshape(n_periods, q, effect.shape[2])
         blocks.append(block)
         n_factors += here.shape[1]
         column += effect.shape[2]
