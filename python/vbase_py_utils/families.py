@@ -111,7 +111,8 @@ def _combined(combinations: FloatArray, coefficients: FloatArray) -> FloatArray:
     """Combine coefficients (P, k) to (P, q); NaN only where one that is in it is no number."""
     held = np.isfinite(coefficients)
     combined = (combinations @ np.where(held, coefficients, 0.0)[:, :, None])[:, :, 0]
-    lost = ((combinations != 0) & ~held[:, None, :]).any(axis=2) | ~held.any(axis=1)[:, None]
+    in_it = combinations != 0
+    lost = (in_it & ~held[:, None, :]).any(axis=2) | ~held.any(axis=1, keepdims=True)
     return np.where(lost, np.nan, combined)
 
 

@@ -315,6 +315,7 @@ def _check_number(
     at_most: float = sys.float_info.max,
     whole: bool = False,
 ) -> None:
-    number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-    if not (number and at_least <= float(value) <= at_most):  # type: ignore[arg-type]
+    kind = Integral if whole else Real
+    number = float(value) if isinstance(value, Real) and isinstance(value, kind) else math.nan
+    if isinstance(value, bool) or not at_least <= number <= at_most:
         raise ValueError(f"{name} is {value!r}, expected {expected}")
