@@ -12,7 +12,7 @@ from vbase_py_utils import __all__ as public_names
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-NAMES = ["lazy", "pandas", "notebook", "expressions", "one pass", "result"]
+NAMES = ["lazy", "pandas", "notebook", "expressions", "one pass", "model", "result"]
 
 
 def test_there_is_an_example_for_each_way_in_and_for_the_result():

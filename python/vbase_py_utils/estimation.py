@@ -259,8 +259,8 @@ def fit_cross_sections(
 
     Parameters
     ----------
-    panel, exposures, returns, weights, huber_t, on_failure, tol, max_iter
-    sorted_by_period, progress
+    panel, exposures, intercept, categories, returns, weights
+    huber_t, on_failure, tol, max_iter, sorted_by_period, progress
         As in ``factor_returns``.
     period, asset
         Key columns; they may not have the name of another column of the frames below.
@@ -274,8 +274,9 @@ def fit_cross_sections(
     CrossSectionFits
         Frames ``factor_returns`` (a row per period), ``coefficients`` (per period and factor, with
         standard errors and t-values), ``specific_returns`` (per row of the panel), ``diagnostics``
-        (per period) and ``bad_periods`` (per period with another status, and the reason): lazy when
-        the panel is, then ``collect()`` runs the fit once for all of them.
+        (per period), ``bad_periods`` (per period with another status, and the reason) and
+        ``factor_portfolios`` (per period, asset and factor): lazy when the panel is, then
+        ``collect()`` runs the fit once for all but the last.
 
     Raises
     ------

@@ -84,16 +84,18 @@ class CrossSectionFits(Generic[Frame]):
 
     @cached_property
     def factor_returns(self) -> Frame:
-        """A row per period: period, then a Float64 column per exposure, as from factor_returns."""
+        """A row per period: period, then a Float64 column per factor, as from factor_returns."""
         return wide_factor_returns(self._periods, self._spec)
 
     @cached_property
     def coefficients(self) -> Frame:
         """A row per period and factor: period, factor, factor_return, std_error, t_stat.
 
-        Factors are in the order given. Standard errors are in units of the factor return; null for
-        an exact fit and, if sandwiches, for a factor about whose error the residuals say nothing:
-        one that only a single asset carries, or outlying assets alone.
+        Factors are in the order given: intercept, exposures, categories. Standard errors are in
+        units of the factor return; null for an exact fit and, if sandwiches, for a factor about
+        whose error the residuals say nothing: one that only a single asset carries, or outlying
+        assets alone. Beside categories, that is where such assets could add a hundredth to the
+        variance. Categories without a usable row have neither return nor error.
         """
         wide = {
             FACTOR: pl.lit(list(self._spec.factors), dtype=pl.List(pl.String)),
@@ -134,10 +136,10 @@ class CrossSectionFits(Generic[Frame]):
 
         - converged;
         - max_iter: out of steps, numbers are the last ones;
-        - exact_fit: as many assets as exposures, or most residuals zero: the estimate stands, but
+        - exact_fit: as many assets as factors to estimate, or most residuals zero: the estimate stands, but
           nothing tells how far to trust it;
-        - rank_deficient: collinear exposures, no estimate;
-        - too_few_assets: fewer than exposures, no estimate.
+        - rank_deficient: collinear exposures or categories, no estimate;
+        - too_few_assets: fewer than factors to estimate, no estimate.
         """
         return self._periods.select(self._period, *DIAGNOSTICS)
 
