@@ -136,8 +136,8 @@ class CrossSectionFits(Generic[Frame]):
 
         - converged;
         - max_iter: out of steps, numbers are the last ones;
-        - exact_fit: as many assets as factors to estimate, or most residuals zero: the estimate stands, but
-          nothing tells how far to trust it;
+        - exact_fit: as many assets as factors to estimate, or most residuals zero: the estimate
+          stands, but nothing tells how far to trust it;
         - rank_deficient: collinear exposures or categories, no estimate;
         - too_few_assets: fewer than factors to estimate, no estimate.
         """
