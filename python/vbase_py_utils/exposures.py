@@ -297,7 +297,8 @@ def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None 
     -------
     pl.Expr
         Weights with a mean of one over the positive ones; 0 where the market value is 0, null where
-        it is missing. Null in groups with a negative one.
+        it is missing. Null in groups with a negative one. Named like ``cap``: give them a name of
+        their own where the market values are to stay.
 
     Raises
     ------
@@ -309,9 +310,9 @@ def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None 
     >>> import polars as pl
     >>> from vbase_py_utils import cap_weights
     >>> frame = pl.DataFrame({"cap": [1.0, 4.0, 49.0, 0.0]})
-    >>> frame.select(cap_weights("cap"))["cap"].round(6).to_list()
-    [0.3, 0.6, 2.1, 0.0]
-    >>> frame.select(cap_weights("cap", max_share=0.5))["cap"].round(6).to_list()
+    >>> frame.with_columns(w=cap_weights("cap").round(6)).rows()
+    [(1.0, 0.3), (4.0, 0.6), (49.0, 2.1), (0.0, 0.0)]
+    >>> frame.select(w=cap_weights("cap", max_share=0.5).round(6))["w"].to_list()
     [0.5, 1.0, 1.5, 0.0]
     """
     exponent = _number("power", power)

@@ -26,7 +26,7 @@ from vbase_py_utils.design import (
     stack_periods,
     weighted_gram,
 )
-from vbase_py_utils.irls import PeriodFits, Status
+from vbase_py_utils.irls import CORNER_SHARE, PeriodFits, Status
 from vbase_py_utils.robust import FloatArray, Huber, mad_about_zero
 from vbase_py_utils.threads import run_together
 
@@ -38,9 +38,6 @@ SINGULAR_SHARE = 1e-12
 FITTED_TOGETHER = 2**15
 # Above this condition of theirs the question is put; below it, none can be.
 MAX_INLYING_CONDITION = 1e10
-# Residuals within this share of huber_t scales are there exactly but for the end of the iteration:
-# among few assets with one exposure, balance often holds some of them at the corner of psi.
-CORNER_SHARE = 1e-8
 # A residual below this many scales, or this many units of its rounding, may be zero because the
 # fit had to go through its row. Both are generous: it is so if the leverage of the row is one.
 NO_RESIDUAL, ROUNDINGS, FULL_LEVERAGE = 1e-8, 1e4, 1 - 1e-8

@@ -40,6 +40,9 @@ from vbase_py_utils.threads import run_together
 
 # Smallest squared pivot, relative to that of A'A, at which a downdated matrix is still trusted.
 MIN_IRLS_PIVOT, MIN_NEWTON_PIVOT = 1e-8, 1e-10
+# Residuals within this share of huber_t scales are there exactly but for the end of the iteration:
+# among few assets with one exposure, balance often holds some of them at the corner of psi.
+CORNER_SHARE = 1e-8
 # Periods with so many exposures are worth the calls that _downdated takes.
 GATHER_CELLS = 10_000
 # Least-squares residuals below this share of the rows' magnitude are computed with more care.
@@ -372,12 +375,36 @@ def _advance(stack: Stack, live: _Live, options: SolverOptions) -> NDArray[np.bo
         live.steps += newton
         live.travelled += moved
         refused |= _out_of_reach(live)
+        one_of_many = _at_the_end_of_many(live, newton & small & ~refused, options.huber_t)
+        live.switch[one_of_many] = 0.0
+        refused[one_of_many] = True
         back = newton & (refused | ~small & (live.steps >= NEWTON_STEPS))
         small &= ~back
         _go_back(live, back)
     _begin_newton(live, begins, change)
     live.last_change = np.where(newton, live.last_change, change)
     return small
+
+
+def _at_the_end_of_many(live: _Live, which: NDArray[np.bool_], huber_t: float) -> NDArray[np.intp]:
+    """List the periods of ``which`` whose solution is the end of a whole line of solutions.
+
+    When the outlying rows of a few assets balance and no row of theirs is inlying, any point
+    between is a solution. Newton stops at the first one, where a row is at the corner of psi; the
+    limit of IRLS may lie further on.
+    """
+    places = np.flatnonzero(which & ~live.done)
+    cut = huber_t * live.s[places, None]
+    beyond = np.abs(live.u[places]) - cut
+    at_corner = np.abs(beyond) <= CORNER_SHARE * cut
+    some = at_corner.any(axis=1)
+    if not some.any():
+        return places[:0]
+    places, inlying = places[some], (beyond < 0)[some] & ~at_corner[some]
+    A = live.A[places]
+    pivots, _ = solve(weighted_gram(A, inlying.astype(np.float64)), live.outer[places, None])
+    unique = (pivots >= MIN_NEWTON_PIVOT * live.pivots[places]).all(axis=1)
+    return np.asarray(places[~unique])
 
 
 def _noise(u: FloatArray, s: FloatArray, options: SolverOptions) -> FloatArray | float:
