@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vbase_py_utils.design import Exposures, columns_of
 from vbase_py_utils.inference import CovType, Inference, assess_periods, fitted_values
-from vbase_py_utils.irls import PeriodFits, SolverOptions, Status, fit_periods
+from vbase_py_utils.irls import PeriodFits, SolverOptions, fit_periods
 from vbase_py_utils.robust import FloatArray
 
 # Periods are laid out for the solver until they have so many numbers, 64 MB.
@@ -72,13 +72,7 @@ def fit_families(
     """
     columns, n_periods = columns_of(X), len(starts) - 1
     n_factors = len(columns) + sum(family.n_categories for family in families)
-    fits = PeriodFits(
-        coefficients=np.full((n_periods, n_factors), np.nan),
-        scale=np.full(n_periods, np.nan),
-        n_iter=np.zeros(n_periods, dtype=np.int32),
-        status=np.full(n_periods, Status.too_few_assets, dtype=np.uint8),
-        collinear=np.zeros((n_periods, n_factors), dtype=np.bool_),
-    )
+    fits = PeriodFits.unanswered(n_periods, n_factors)
     trust = None if cov_type is None else Inference.unknown(n_periods, n_factors, starts[-1])
     for part in parts_of(columns, families, starts, rows):
         its_y, its_w = y[part.rows], None if w is None else w[part.rows]
@@ -147,16 +141,16 @@ def fitted_with_families(
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """What a family adds to the X of T periods.
+    """What a family adds to the X of T periods, whose categories are numbered anew in each.
 
-    ``codes`` (M,): category of each usable row. ``present`` (T, m): whether a category has a row.
-    ``free`` (T,): number of columns. ``place`` (T, m): column of a category, -1 if it has none.
-    ``dropped`` (T,): the category without one, whose coefficient is minus ``ratios`` (T, m) of the
-    others'.
+    ``present`` (T, m): whether a category has a row; only these have numbers. ``codes`` (M,): the
+    number of each usable row's. ``free`` (T,): number of columns. ``place`` (T, m): column of a
+    category, -1 if it has none. ``dropped`` (T,): number of the one without, whose coefficient is
+    minus ``ratios`` (T, m) of the others'.
     """
 
-    codes: NDArray[np.int64]
     present: NDArray[np.bool_]
+    codes: NDArray[np.intp]
     free: NDArray[np.intp]
     place: NDArray[np.intp]
     dropped: NDArray[np.intp]
@@ -172,8 +166,7 @@ class _Columns:
     ) -> _Columns:
         """Find the categories of every period; ``number`` (M,) is the period of a usable row."""
         codes = family.codes if rows is None else family.codes[rows]
-        m = family.n_categories
-        present = np.zeros((n_periods, m), dtype=np.bool_)
+        present = np.zeros((n_periods, family.n_categories), dtype=np.bool_)
         present[number, codes] = True
         sums: FloatArray = present.astype(np.float64)
         if family.weights is not None:
@@ -184,26 +177,35 @@ class _Columns:
             weights = np.ldexp(weights, -np.frexp(largest)[1][number])
             sums = np.zeros_like(sums)
             np.add.at(sums, (number, codes), weights)
-        dropped = _greatest(sums)
-        greatest = sums[np.arange(n_periods), dropped] if m else np.zeros(n_periods)
+        dropped, every = _greatest(sums), np.arange(n_periods)
+        greatest = sums.max(axis=1, initial=0.0)
+        has_column, ratios = present.copy(), np.zeros_like(sums)
         # Where all weights are zero, nothing is constrained.
         bound = np.flatnonzero(greatest > 0)
-        has_column = present.copy()
         has_column[bound, dropped[bound]] = False
+        ratios[bound] = sums[bound] / sums[bound, dropped[bound], None]
         place = np.where(has_column, np.cumsum(has_column, axis=1) - 1, -1)
-        ratios = np.zeros_like(sums)
-        ratios[bound] = sums[bound] / greatest[bound, None]
-        return cls(codes, present, has_column.sum(axis=1), place, dropped, ratios)
+        numbers = np.cumsum(present, axis=1) - 1
+        return cls(
+            present,
+            numbers[number, codes],
+            has_column.sum(axis=1),
+            place,
+            numbers[every, dropped] if sums.size else dropped,
+            ratios,
+        )
 
     def effects(self, periods: NDArray[np.intp]) -> FloatArray:
-        """Effects of the columns' coefficients on the categories' (P, m, free) in ``periods``."""
-        place, free = self.place[periods], int(self.free[periods[0]])
-        effects = np.zeros((*place.shape, free))
+        """Effects of the columns' coefficients on the categories present (P, q, free)."""
+        here = self.present[periods]
+        shape = len(periods), int(here[0].sum())
+        place = self.place[periods][here].reshape(shape)
+        ratios = self.ratios[periods][here].reshape(shape)
+        effects = np.zeros((*shape, int(self.free[periods[0]])))
         period, category = np.nonzero(place >= 0)
         column = place[period, category]
         effects[period, category, column] = 1.0
-        dropped = self.dropped[periods][period]
-        effects[period, dropped, column] -= self.ratios[periods][period, category]
+        effects[period, self.dropped[periods][period], column] -= ratios[period, category]
         return effects
 
 
@@ -270,12 +272,10 @@ def _combinations(
     blocks = [np.tile(np.eye(n_plain, n_columns), (n_periods, 1, 1))]
     n_factors = column = n_plain
     for own, effect in zip(added, effects, strict=True):
-        here = own.present[periods]
-        q = int(here[0].sum())
+        here, q = own.present[periods], effect.shape[1]
         present.append(np.nonzero(here)[1].reshape(n_periods, q) + n_factors)
         block = np.zeros((n_periods, q, n_columns))
-        own_columns = slice(column, column + effect.shape[2])
-        block[:, :, own_columns] = effect[here].reshape(n_periods, q, effect.shape[2])
+        block[:, :, column : column + effect.shape[2]] = effect
         blocks.append(block)
         n_factors += here.shape[1]
         column += effect.shape[2]

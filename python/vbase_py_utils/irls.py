@@ -116,6 +116,17 @@ class PeriodFits:
     status: NDArray[np.uint8]
     collinear: NDArray[np.bool_]
 
+    @classmethod
+    def unanswered(cls, n_periods: int, n_factors: int) -> PeriodFits:
+        """Build the record of periods that have too few assets."""
+        return cls(
+            coefficients=np.full((n_periods, n_factors), np.nan),
+            scale=np.full(n_periods, np.nan),
+            n_iter=np.zeros(n_periods, dtype=np.int32),
+            status=np.full(n_periods, Status.too_few_assets, dtype=np.uint8),
+            collinear=np.zeros((n_periods, n_factors), dtype=np.bool_),
+        )
+
 
 def fit_periods(
     X: Exposures,
@@ -137,13 +148,7 @@ def fit_periods(
     """
     block = Block(columns_of(X), y, w, starts, rows)
     n_periods, n_factors = len(starts) - 1, len(block.columns)
-    fits = PeriodFits(
-        coefficients=np.full((n_periods, n_factors), np.nan),
-        scale=np.full(n_periods, np.nan),
-        n_iter=np.zeros(n_periods, dtype=np.int32),
-        status=np.full(n_periods, Status.too_few_assets, dtype=np.uint8),
-        collinear=np.zeros((n_periods, n_factors), dtype=np.bool_),
-    )
+    fits = PeriodFits.unanswered(n_periods, n_factors)
 
     def fit(periods: NDArray[np.intp]) -> None:
         # Underflow and overflow at the ends of the number range are the user's units, no defect.
