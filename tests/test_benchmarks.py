@@ -55,6 +55,20 @@ def test_peers_agree_where_they_are_installed(name):
     np.testing.assert_allclose(call(panel), contestants.ours(panel, **options), atol=1e-4)
 
 
+def test_the_factor_model_is_the_one_that_toraniko_fits():
+    panel = workloads.with_sectors(80, 1, 4, n_sectors=3)
+    # Without styles, which it fits on what market and sectors leave, both are one model.
+    bare = workloads.Panel(panel.name, panel.frame, [])
+    ours = contestants.with_sectors(bare, huber_t=np.inf)
+    assert ours.shape == (4, 4)
+    assert contestants.sectors_by_hand(workloads.with_dummies(panel)).shape == (4, 5)
+    if contestants.version("toraniko") is None:
+        pytest.skip("toraniko is in the dependency group peers")
+    theirs = contestants.toraniko(workloads.as_toraniko(panel)).sort("date")
+    columns = ["market", *panel.frame["sector"].dtype.categories]
+    np.testing.assert_allclose(ours, theirs.select(columns).to_numpy(), rtol=1e-9, atol=1e-13)
+
+
 def test_the_ragged_panel_is_ragged_and_as_large_on_average():
     panel = workloads.ragged(100, 5, 200)
     sizes = panel.frame.drop_nulls().group_by("period").len()["len"]

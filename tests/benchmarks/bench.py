@@ -156,6 +156,26 @@ def other_panels(n_assets, n_factors, n_periods, repetitions):
     table(["panel", "time", "usable rows", "time per usable row over the plain panel's"], rows)
 
 
+def factor_model(panel, repetitions):
+    """Compare a model with market, sectors and styles with its parts, and with toraniko."""
+    dummies = workloads.with_dummies(panel)
+    calls = {
+        "robust, `categories`": lambda: contestants.with_sectors(panel),
+        "as many exposures, no constraint": lambda: contestants.sectors_by_hand(dummies),
+        "`huber_t` infinite": lambda: contestants.with_sectors(panel, huber_t=np.inf),
+    }
+    if contestants.version("toraniko"):
+        frames = workloads.as_toraniko(panel)
+        calls["toraniko, least squares"] = lambda: contestants.toraniko(frames)
+    times = time_in_turn(calls, repetitions)
+    first, *others = calls
+    ratios = (f"{seconds(times[n])} ({ratio(times, first, n):.2f})" for n in others)
+    table(
+        ["assets x (market + sectors + styles) x periods", *calls],
+        [[panel.name, seconds(times[first]), *ratios]],
+    )
+
+
 def growth(quick, repetitions):
     """Print how time grows: slopes of log time on log size."""
     fewer = QUICK if quick else 1
@@ -201,6 +221,7 @@ def on_cores(cores, call, *arguments):
 
 def versions():
     packages = ("polars", "numpy", "polars-statistics", "polars-ols", "statsmodels", "pandas")
+    packages += ("toraniko",)
     named = [f"{package} {contestants.version(package) or 'not installed'}" for package in packages]
     python = ".".join(map(str, sys.version_info[:3]))
     return f"Python {python}, {', '.join(named)}; {os.cpu_count()} cores, one BLAS thread"
@@ -226,6 +247,9 @@ def report(options):
     against_statsmodels(
         [workloads.balanced(n, k, max(3, t // fewer)) for n, k, t in sizes],
         max(1, options.repetitions // 2),
+    )
+    factor_model(
+        workloads.with_sectors(1500, 6, max(3, 240 // fewer)), max(1, options.repetitions // 2)
     )
     for n, k, t in large:
         other_panels(n, k, max(3, t // fewer), options.repetitions)

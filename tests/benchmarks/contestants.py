@@ -27,6 +27,26 @@ def everything(panel):
     return fits.factor_returns.select(panel.exposures).to_numpy()
 
 
+def with_sectors(panel, **options):
+    """A market factor, sectors whose returns sum to zero, styles: all in one fit."""
+    model = {"intercept": True, "categories": {"sector": None}, "weights": "weight"}
+    fits = factor_returns(panel.frame, panel.exposures, **model | options)
+    return fits.select("intercept", pl.col("^sector=.*$"), *panel.exposures).to_numpy()
+
+
+def sectors_by_hand(panel):
+    """As many columns without a constraint, ready made: what the regression itself takes."""
+    sectors = panel.frame["sector"].dtype.categories.to_list()
+    return factor_returns(panel.frame, [*sectors, *panel.exposures], weights="weight")
+
+
+def toraniko(frames):
+    """Market and sectors, then styles on what is left: weighted least squares, period by period."""
+    from toraniko.model import estimate_factor_returns
+
+    return estimate_factor_returns(*frames, winsor_factor=None)[0]
+
+
 def polars_statistics_huber(panel):
     """Give Huber regression without weights, by a Rust plugin with its default tolerance."""
     import polars_statistics as ps

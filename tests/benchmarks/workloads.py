@@ -74,6 +74,37 @@ def ragged(n_assets, n_factors, n_periods):
     return Panel(name, frame.rechunk(), universe.exposures)
 
 
+def with_sectors(n_assets, n_styles, n_periods, n_sectors=11):
+    """A plain panel in which every row has a sector, and the weights stand for market values."""
+    panel = balanced(n_assets, n_styles, n_periods)
+    rng = np.random.default_rng(20261124)
+    names = [f"S{i:02}" for i in range(n_sectors)]
+    sector = pl.Series(np.array(names)[rng.integers(0, n_sectors, panel.frame.height)])
+    frame = panel.frame.with_columns(sector=sector.cast(pl.Enum(names)))
+    return Panel(
+        f"{n_assets} x (1 + {n_sectors} + {n_styles}) x {n_periods}", frame, panel.exposures
+    )
+
+
+def with_dummies(panel):
+    """Add a column of ones and zeros for every sector."""
+    sectors = panel.frame["sector"].dtype.categories
+    dummies = ((pl.col("sector") == name).cast(pl.Float64).alias(name) for name in sectors)
+    return Panel(panel.name, panel.frame.with_columns(dummies), panel.exposures)
+
+
+def as_toraniko(panel):
+    """Give the four frames that toraniko takes: returns, market values, sectors, styles."""
+    keys = [pl.col("period").alias("date"), pl.col("asset").cast(pl.String).alias("symbol")]
+    frame = with_dummies(panel).frame
+    return (
+        frame.select(*keys, pl.col("return").alias("asset_returns")),
+        frame.select(*keys, pl.col("weight").pow(2).alias("market_cap")),  # it takes the root
+        frame.select(*keys, *panel.frame["sector"].dtype.categories),
+        frame.select(*keys, *panel.exposures),
+    )
+
+
 def as_pandas(panel):
     """Give returns (assets x periods), exposures and weights, by (period, asset), as in pandas."""
     import pandas as pd
