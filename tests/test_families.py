@@ -402,6 +402,89 @@ def test_an_intercept_alone_is_a_column_of_ones():
     assert_frame_equal(mean, expected.sort("period"), rel_tol=1e-12)
 
 
+def test_a_category_alone_has_no_return_where_there_is_no_answer():
+    panel = market(seed=11, n_periods=1, gaps=0).with_columns(
+        sector=pl.lit("Tech", pl.Enum(SECTORS)), size=2 * pl.col("value")
+    )
+    fits = fit(panel, STYLES, intercept=True, categories={"sector": "cap"})
+    assert fits.diagnostics["status"].to_list() == ["rank_deficient"]
+    assert fits.factor_returns.drop("period").row(0) == (None,) * 8
+
+
+def test_rows_of_one_category_may_weigh_next_to_nothing():
+    """Least squares of sectors and a style, the rows of one sector with hardly any weight."""
+    panel = market(seed=18, n_periods=1, gaps=0, n_assets=80)
+    light = panel.with_columns(
+        w=pl.when(pl.col("sector") == "Tech").then(1e-20 * pl.col("w")).otherwise("w")
+    )
+    answer = factor_returns(
+        light,
+        "value",
+        intercept=True,
+        categories={"sector": "cap"},
+        weights="w",
+        huber_t=np.inf,
+    ).row(0, named=True)
+    names = SECTORS[:4]
+    dummies = light.with_columns((pl.col("sector") == n).cast(pl.Float64).alias(n) for n in names)
+    free = factor_returns(dummies, ["value", *names], weights="w", huber_t=np.inf)
+    free = free.row(0, named=True)
+    cap = {n: light.filter(pl.col("sector") == n)["cap"].sum() for n in names}
+    centre = sum(free[n] * cap[n] for n in names) / sum(cap.values())
+    assert answer["value"] == pytest.approx(free["value"], rel=1e-9)
+    assert answer["intercept"] == pytest.approx(centre, rel=1e-9)
+    for n in names:
+        assert answer[f"sector={n}"] == pytest.approx(free[n] - centre, rel=1e-9)
+
+
+@pytest.mark.parametrize("w", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("side", [0.8, 1.25])
+def test_how_far_an_error_may_lean_on_an_asset_alone(w, side):
+    """The intercept's is there while that asset could not add a hundredth to its variance."""
+    rng = np.random.default_rng(19)
+    panel = pl.DataFrame(
+        {
+            "period": [1] * 101,
+            "asset": range(101),
+            "return": rng.standard_normal(101) * 0.01,
+            "sector": ["A"] * 50 + ["B"] * 50 + ["lone"],
+            "cap": [1.0] * 101,
+            "w": [1.0] * 100 + [w],
+        }
+    )
+    options = {"intercept": True, "categories": {"sector": "cap"}, "weights": "w"}
+    without = fit(panel[:100], [], **options)
+    error = without.coefficients.filter(factor="intercept")["std_error"][0]
+    # A part h of the lone return, of variance scale^2 / w, is in the market's.
+    h = np.sqrt(0.01 * side * w) * error / without.diagnostics["scale"][0]
+    cap = pl.when(pl.col("sector") == "lone").then(100 * h / (1 - h)).otherwise("cap").alias("cap")
+    fits = fit(panel.with_columns(cap), [], **options)
+    found = fits.coefficients.filter(factor="intercept")["std_error"][0]
+    if side < 1:
+        assert found == pytest.approx(error * (1 - h), rel=0.01)
+    else:
+        assert found is None
+
+
+@pytest.mark.parametrize(("share", "known"), [(1e-4, True), (0.1, False)])
+def test_a_category_of_outlying_assets_alone(share, known):
+    """Two assets far apart balance: where between them their sector is, no inlying row tells."""
+    rng = np.random.default_rng(20)
+    panel = pl.DataFrame(
+        {
+            "period": [1] * 102,
+            "asset": range(102),
+            "return": [*(rng.standard_normal(100) * 0.01), -0.3, 0.3],
+            "sector": ["A"] * 50 + ["B"] * 50 + ["far"] * 2,
+            "cap": [(1 - share) / 100] * 100 + [share / 2] * 2,
+        }
+    )
+    fits = fit(panel, [], intercept=True, categories={"sector": "cap"})
+    errors = dict(fits.coefficients.select("factor", "std_error").rows())
+    assert errors["sector=far"] is None
+    assert (errors["intercept"] is not None) == known
+
+
 def test_one_category_in_a_period_has_no_return_of_its_own():
     panel = market(seed=11, n_periods=2).with_columns(
         pl.when(pl.col("period") == 0).then(pl.lit("Tech")).otherwise("sector").alias("sector")
@@ -510,13 +593,14 @@ def test_weights_that_are_all_zero_constrain_nothing():
     assert_allclose(its.row(0), plain.drop("period").row(0), rtol=1e-9)
 
 
-@pytest.mark.parametrize("unit", [1e-300, 1e-9, 1e9, 1e300])
+@pytest.mark.parametrize("unit", [1e-300, 1e-9, 1e9, 1e306])
 def test_units_of_caps_and_returns_do_not_matter(unit):
     panel = market(seed=16)
     options = {"intercept": True, "categories": TWO, "weights": "w"}
     expected = fit(panel, STYLES, **options)
     caps = fit(panel.with_columns(pl.col("cap") * unit), STYLES, **options)
     assert_frame_equal(caps.coefficients, expected.coefficients, rel_tol=1e-9, abs_tol=1e-13)
+    unit = min(unit, 1e300)
     scaled = panel.with_columns(pl.col("return", "value") * unit)
     fits = fit(scaled, STYLES, **options)
     units = pl.when(pl.col("factor") == "value").then(1.0).otherwise(unit)
@@ -567,6 +651,20 @@ def test_chunks_of_periods_change_nothing(monkeypatch):
     assert len(parts) >= 8
     for name in ("factor_returns", "coefficients", "specific_returns", "diagnostics"):
         assert_frame_equal(getattr(fits, name), getattr(expected, name), check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["^s.*$", "*", "", "Größe"])
+def test_odd_names_of_category_columns(name):
+    panel = market().with_columns(pl.col("sector").cast(pl.String)).rename({"sector": name})
+    expected = factor_returns(
+        market().with_columns(pl.col("sector").cast(pl.String)),
+        STYLES,
+        intercept=True,
+        categories={"sector": "cap"},
+    )
+    answer = factor_returns(panel, STYLES, intercept=True, categories={name: "cap"})
+    assert answer.columns[-1] == f"{name}=Utilities"
+    assert_allclose(answer.to_numpy(), expected.to_numpy(), rtol=1e-15)
 
 
 ERRORS = {

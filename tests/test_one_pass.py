@@ -484,3 +484,10 @@ def test_on_one_thread(sorted_panel, eager, tmp_path):
         timeout=120,
     )
     assert_frame_equal(pl.read_parquet(out), eager.factor_returns, check_exact=True)
+
+
+def test_a_period_column_may_have_any_name():
+    panel = panel_of(3, [5, 6, 7], gaps=0.0).rename({"period": "^x.*$"})
+    options = {"period": "^x.*$", "sorted_by_period": True}
+    eager = factor_returns(panel, "z", **options)
+    assert_frame_equal(factor_returns(panel.lazy(), "z", **options).collect(), eager)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import polars as pl
 import pytest
@@ -36,9 +38,12 @@ def matrix(portfolios, names):
 
 @pytest.mark.parametrize("huber_t", [1.345, np.inf])
 @pytest.mark.parametrize("weights", ["w", None])
-@pytest.mark.parametrize("unit", [1.0, 1e-8, 1e8])
+@pytest.mark.parametrize("unit", [1.0, 1e-8, 1e150])
 def test_portfolios_earn_the_factor_returns(huber_t, weights, unit):
     panel = panel_of(4, [30, 80, 25, 3, 2, 40, 60], unit=unit)
+    if weights:
+        # In units whose squares, or products with robustness weights, no number can hold.
+        panel = panel.with_columns(pl.col("x") / unit, pl.col("w") * 1e-300)
     fits = fit_cross_sections(panel, EXPOSURES, weights=weights, huber_t=huber_t)
     healthy = fits.diagnostics.filter(status="converged")["period"].to_list()
     assert len(healthy) >= 4
@@ -52,7 +57,8 @@ def test_portfolios_earn_the_factor_returns(huber_t, weights, unit):
         rows = panel.filter(period=period)
         X = pl.DataFrame({"asset": assets}).join(rows, on="asset", maintain_order="left")
         X = X.select(EXPOSURES).to_numpy().astype(float)
-        assert_allclose(X.T @ H, np.eye(3), atol=1e-9)
+        size = np.nanmax(np.abs(X), axis=0)
+        assert_allclose((X / size).T @ (H * size), np.eye(3), atol=1e-9)
         used = fits.specific_returns.filter(
             (pl.col("period") == period) & pl.col("robustness_weight").is_not_null()
         )
@@ -118,6 +124,22 @@ def test_portfolios_count_outliers_less():
         for t in (1.345, np.inf)
     )
     assert (robust["holding"].abs() < 1e-2 * plain["holding"].abs()).all()
+
+
+@pytest.mark.parametrize("wild", [1e6, 1e15])
+def test_portfolios_of_wild_returns_earn_the_factor_returns(wild):
+    panel = panel_of(24, [60, 60], gaps=0.0)
+    outlying = pl.int_range(pl.len()) % 12 == 0
+    panel = panel.with_columns(pl.when(outlying).then(wild).otherwise("return").alias("return"))
+    both = returns_of(fit_cross_sections(panel, EXPOSURES, weights="w"), panel)
+    assert ((both["earned"] - both["factor_return"]).abs() / both["scale"]).max() < 1e-9
+
+
+def test_portfolios_do_not_stay_in_memory():
+    fits = fit_cross_sections(panel_of(25, [30], gaps=0.0), EXPOSURES)
+    assert fits.factor_portfolios is not fits.factor_portfolios
+    again = pickle.loads(pickle.dumps(fits))
+    assert_frame_equal(again.factor_portfolios, fits.factor_portfolios, check_exact=True)
 
 
 def test_periods_that_did_not_converge_have_none():

@@ -99,6 +99,18 @@ class PanelError(VbaseError, ValueError):
         )
 
     @classmethod
+    def existing_column(cls, column: str) -> Self:
+        """Build the error for a column to be added that is there already."""
+        return cls(f"column {column!r} is in the panel already, expected a new name")
+
+    @classmethod
+    def other_key_type(cls, role: str, column: str, dtype: object, theirs: object) -> Self:
+        """Build the error for a key whose type differs from that of the fits."""
+        return cls(
+            f"{role} column {column!r} is {dtype}, expected {theirs} as in the fits: cast it first"
+        )
+
+    @classmethod
     def missing_keys(
         cls, role: str, column: str, count: int, example: str, *, at_least: bool = False
     ) -> Self:

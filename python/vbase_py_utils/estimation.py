@@ -166,8 +166,8 @@ def factor_returns(
         One row per period of the panel, sorted: the period in its own dtype, then a Float64 column
         per factor, in units of return per unit of exposure. Null, NaN and infinite values are all
         missing; rows with one, a missing category or the weight 0 are left out. Null where fewer
-        assets than factors are left or the exposures are collinear, and for categories that no
-        usable row has.
+        assets are left than factors are free, the exposures are collinear, and for categories that
+        no usable row has.
 
     Raises
     ------
@@ -321,14 +321,19 @@ def fit_cross_sections(
     }
     if isinstance(frame, pl.LazyFrame):
         periods = fit_query(frame, spec, options, **ways)
-        portfolios = portfolio_query(
-            frame, spec, options, on_failure=on_failure, sorted_by_period=sorted_by_period
+        portfolios = partial(
+            portfolio_query,
+            frame,
+            spec,
+            options,
+            on_failure=on_failure,
+            sorted_by_period=sorted_by_period,
         )
         return CrossSectionFits(periods, spec, portfolios)
     fits = fit_frame(frame, spec, options, **ways)
     # What the portfolios need of the panel stays in memory with the fits.
-    needed = frame.select(pl.nth(frame.columns.index(name)) for name in spec.columns).lazy()
-    portfolios = portfolio_query(needed, spec, options, n_blocks=_n_blocks(frame))
+    needed = frame.select(pl.nth(frame.columns.index(name)) for name in spec.columns)
+    portfolios = partial(portfolio_query, needed, spec, options, n_blocks=_n_blocks(frame))
     return CrossSectionFits(fits, spec, portfolios)
 
 
@@ -363,7 +368,8 @@ def fit_frame(
 ) -> pl.DataFrame:
     """Run the query of ``fit_query`` on a panel in memory."""
     spec.check_schema(panel.schema)
-    periods = panel.get_column(spec.period)
+    # Without its name, which Polars might read as a pattern.
+    periods = panel.get_column(spec.period).alias(PERIOD)
     if sorted_by_period:
         spec.check_order(periods, partial=False)
     try:
@@ -442,7 +448,7 @@ def _by_blocks(
 
 
 def portfolio_query(
-    panel: pl.LazyFrame,
+    panel: pl.DataFrame | pl.LazyFrame,
     spec: PanelSpec,
     options: SolverOptions,
     *,
@@ -451,6 +457,7 @@ def portfolio_query(
     n_blocks: int = LAZY_BLOCKS,
 ) -> pl.LazyFrame:
     """Plan the factor portfolios: a row per period, asset and factor, sorted by period."""
+    panel = panel.lazy()
     schema = panel.collect_schema()
     out = pl.Schema(
         {
@@ -491,18 +498,32 @@ def portfolio_block(
         starts, sizes = block.kept_starts, np.diff(block.kept_starts)
         converged = np.repeat(fits.status == Status.converged, sizes)
         weights = np.where(converged, trust.robustness_weights, np.nan)
-        holdings = factor_holdings(X, block.members(), w, starts, weights, **_which(block))
-    held, factor = np.nonzero(np.isfinite(holdings))
+        parts = list(
+            factor_holdings(
+                X,
+                block.members(),
+                w,
+                starts,
+                weights,
+                intercept=spec.intercept,
+                **_which(block),
+            )
+        )
+    if not parts:
+        return pl.DataFrame(schema=schema)
+    places, factors, holdings = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if len(parts) > 1:
+        order = np.argsort(places, kind="stable")
+        places, factors, holdings = places[order], factors[order], holdings[order]
     assets = block.in_order(rows[ASSET])
     if block.usable is not None:
         assets = assets.filter(pl.Series(block.usable))
-    period = np.repeat(np.arange(len(sizes)), sizes)[held]
     return pl.DataFrame(
         {
-            PERIOD: block.periods.gather(period),
-            ASSET: assets.gather(held),
-            FACTOR: pl.Series(spec.factors, dtype=pl.String).gather(factor),
-            HOLDING: holdings[held, factor],
+            PERIOD: block.periods.gather(np.repeat(np.arange(len(sizes)), sizes)[places]),
+            ASSET: assets.gather(places),
+            FACTOR: pl.Series(spec.factors, dtype=pl.String).gather(factors),
+            HOLDING: holdings,
         },
         schema=schema,
     )
@@ -561,9 +582,17 @@ def _fit_and_assess(
     X, y, w = block.arrays()
     starts, which = block.kept_starts, _which(block)
     if block.spec.families:
-        members = block.members()
         return fit_families(
-            X, members, y, w, starts, options, done=done, cov_type=cov_type, **which
+            X,
+            block.members(),
+            y,
+            w,
+            starts,
+            options,
+            done=done,
+            intercept=block.spec.intercept,
+            cov_type=cov_type,
+            **which,
         )
     fits = fit_rows(block, options, done)
     if cov_type is None:
@@ -654,7 +683,7 @@ def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> l
     reasons: list[str | None] = [None] * len(n_assets)
     only_exposures = not (spec.intercept or spec.families)
     noun = "exposures" if only_exposures else "factors"
-    wanted = f"{len(spec.exposures)} exposures"
+    wanted = f"{len(spec.exposures)} exposure{'' if len(spec.exposures) == 1 else 's'}"
     if spec.intercept:
         wanted = f"an intercept and {wanted}"
     if spec.families:

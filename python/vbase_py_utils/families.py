@@ -1,9 +1,12 @@
 """Fits with factors that are the categories of a family, whose returns sum to zero, with weights.
 
-In a period with m categories of weights c, a family adds m - 1 columns to X: of category j, 1 in
-its rows and -c_j / c_d in those of d, the category of greatest weight, whose factor return follows
-from the others'. The columns depend on the period, and so does their number: periods with equal
-numbers are fitted together. Arrays in, arrays out; the solver and its record know nothing of it.
+In a period with m categories a family adds m - 1 columns to X, all but that of one category, which
+is left out. Beside an intercept they are dummies: their coefficients are differences from the
+category left out, from which the constraint makes factor returns, and an intercept. Without one
+the constraint is in the columns: of category j, 1 in its rows and -c_j / c_d in those of d, the
+category left out, with c the weights. The columns depend on the period, and so does their number:
+periods with equal numbers are fitted together. Arrays in, arrays out; the solver and its record
+know nothing of it.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ class Part(NamedTuple):
 
     ``X``: k columns (R,). ``starts`` (P + 1,). ``places`` (R,): where their rows are among all
     usable ones, ``rows`` (R,): among all rows. The factor returns of the q factors ``present``
-    (P, q) are ``combinations`` (P, q, k) of the coefficients.
+    (P, q) are ``combinations`` (P, q, k) of the coefficients; ``named`` (P, q, k): which factors
+    are collinear when a column is.
     """
 
     periods: NDArray[np.intp]
@@ -52,6 +56,7 @@ class Part(NamedTuple):
     rows: slice | NDArray[np.intp]
     present: NDArray[np.intp]
     combinations: FloatArray
+    named: NDArray[np.bool_]
 
 
 def fit_families(
@@ -63,23 +68,26 @@ def fit_families(
     options: SolverOptions,
     rows: NDArray[np.intp] | None = None,
     done: Callable[[int], None] | None = None,
+    *,
+    intercept: bool,
     cov_type: CovType | None = None,
 ) -> tuple[PeriodFits, Inference | None]:
     """Fit every period of a block, and assess the fits if ``cov_type`` says how.
 
-    Arguments as for ``fit_periods``. The record's factors (K) are the columns of X, then the
-    categories of each family; NaN for those that have no usable row in a period.
+    Arguments as for ``fit_periods``; ``intercept`` says that the first column of X is ones. The
+    record's factors (K) are the columns of X, then the categories of each family; NaN for those
+    that have no usable row in a period.
     """
     columns, n_periods = columns_of(X), len(starts) - 1
     n_factors = len(columns) + sum(family.n_categories for family in families)
     fits = PeriodFits.unanswered(n_periods, n_factors)
     trust = None if cov_type is None else Inference.unknown(n_periods, n_factors, starts[-1])
-    for part in parts_of(columns, families, starts, rows):
+    for part in parts_of(columns, families, w, starts, rows, intercept=intercept):
         its_y, its_w = y[part.rows], None if w is None else w[part.rows]
         own = fit_periods(part.X, its_y, its_w, part.starts, options, done=done)
         at = part.periods[:, None], part.present
         fits.coefficients[at] = _combined(part.combinations, own.coefficients)
-        fits.collinear[at] = ((part.combinations != 0) & own.collinear[:, None, :]).any(axis=2)
+        fits.collinear[at] = (part.named & own.collinear[:, None, :]).any(axis=2)
         for name in ("scale", "n_iter", "status"):
             getattr(fits, name)[part.periods] = getattr(own, name)
         if trust is None or cov_type is None:
@@ -145,68 +153,107 @@ class _Columns:
 
     ``present`` (T, m): whether a category has a row; only these have numbers. ``codes`` (M,): the
     number of each usable row's. ``free`` (T,): number of columns. ``place`` (T, m): column of a
-    category, -1 if it has none. ``dropped`` (T,): number of the one without, whose coefficient is
-    minus ``ratios`` (T, m) of the others'.
+    category, -1 if it has none. ``left_out`` (T,): number of the category without one. ``weights``
+    (T, m): those of the constraint, beside an intercept of sum one, else one for that category;
+    zero where nothing is constrained.
     """
 
+    intercept: bool
     present: NDArray[np.bool_]
     codes: NDArray[np.intp]
     free: NDArray[np.intp]
     place: NDArray[np.intp]
-    dropped: NDArray[np.intp]
-    ratios: FloatArray
+    left_out: NDArray[np.intp]
+    weights: FloatArray
 
     @classmethod
     def of(
         cls,
         family: Members,
+        w: FloatArray | None,
         number: NDArray[np.intp],
         n_periods: int,
         rows: NDArray[np.intp] | None,
+        *,
+        intercept: bool,
     ) -> _Columns:
         """Find the categories of every period; ``number`` (M,) is the period of a usable row."""
         codes = family.codes if rows is None else family.codes[rows]
-        present = np.zeros((n_periods, family.n_categories), dtype=np.bool_)
+        shape = n_periods, family.n_categories
+        present = np.zeros(shape, dtype=np.bool_)
         present[number, codes] = True
-        sums: FloatArray = present.astype(np.float64)
+        sums = present.astype(np.float64)
         if family.weights is not None:
-            weights = family.weights if rows is None else family.weights[rows]
-            largest = np.zeros(n_periods)
-            np.maximum.at(largest, number, weights)
-            # In a unit of the period's, so that no sum is too large.
-            weights = np.ldexp(weights, -np.frexp(largest)[1][number])
-            sums = np.zeros_like(sums)
-            np.add.at(sums, (number, codes), weights)
-        dropped, every = _greatest(sums), np.arange(n_periods)
-        greatest = sums.max(axis=1, initial=0.0)
-        has_column, ratios = present.copy(), np.zeros_like(sums)
-        # Where all weights are zero, nothing is constrained.
-        bound = np.flatnonzero(greatest > 0)
-        has_column[bound, dropped[bound]] = False
-        ratios[bound] = sums[bound] / sums[bound, dropped[bound], None]
-        place = np.where(has_column, np.cumsum(has_column, axis=1) - 1, -1)
+            sums = _sums(family.weights, number, codes, shape, rows)
+        # The category left out is the one most is known of: beside an intercept by the weights of
+        # its rows, else by that in the constraint, which the columns are divided by.
+        size = sums
+        if intercept:
+            size = _sums(np.ones(len(family.codes)) if w is None else w, number, codes, shape, rows)
+        left_out = _greatest(size)
+        has_column, weights = present.copy(), np.zeros(shape)
+        bound = np.flatnonzero(sums.max(axis=1, initial=0.0) > 0)
+        has_column[bound, left_out[bound]] = False
+        unit = sums[bound].sum(axis=1) if intercept else sums[bound, left_out[bound]]
+        weights[bound] = sums[bound] / unit[:, None]
         numbers = np.cumsum(present, axis=1) - 1
         return cls(
+            intercept,
             present,
             numbers[number, codes],
             has_column.sum(axis=1),
-            place,
-            numbers[every, dropped] if sums.size else dropped,
-            ratios,
+            np.where(has_column, np.cumsum(has_column, axis=1) - 1, -1),
+            np.take_along_axis(numbers, left_out[:, None], axis=1)[:, 0] if sums.size else left_out,
+            weights,
         )
 
-    def effects(self, periods: NDArray[np.intp]) -> FloatArray:
-        """Effects of the columns' coefficients on the categories present (P, q, free)."""
+    def laid_out(self, periods: NDArray[np.intp]) -> _LaidOut:
+        """Lay out the columns of ``periods``, which have equal numbers."""
         here = self.present[periods]
         shape = len(periods), int(here[0].sum())
         place = self.place[periods][here].reshape(shape)
-        ratios = self.ratios[periods][here].reshape(shape)
-        effects = np.zeros((*shape, int(self.free[periods[0]])))
+        weights = self.weights[periods][here].reshape(shape)
+        values = np.zeros((*shape, int(self.free[periods[0]])))
         period, category = np.nonzero(place >= 0)
-        column = place[period, category]
-        effects[period, category, column] = 1.0
-        effects[period, self.dropped[periods][period], column] -= ratios[period, category]
-        return effects
+        column, left_out = place[period, category], self.left_out[periods][period]
+        values[period, category, column] = 1.0
+        named = values != 0
+        named[period, left_out, column] = True
+        shares = np.zeros((len(periods), values.shape[2]))
+        shares[period, column] = weights[period, category]
+        if self.intercept:
+            return _LaidOut(values, values - shares[:, None, :], shares, named)
+        values[period, left_out, column] -= weights[period, category]
+        return _LaidOut(values, values, shares, named)
+
+
+class _LaidOut(NamedTuple):
+    """Columns of a family in P periods of q categories present.
+
+    ``values`` (P, q, f): of a column in the rows of a category. ``effects`` (P, q, f): what its
+    coefficient adds to the factor return of a category, ``shares`` (P, f) beside an intercept to
+    that. ``named`` (P, q, f) as in ``Part``.
+    """
+
+    values: FloatArray
+    effects: FloatArray
+    shares: FloatArray
+    named: NDArray[np.bool_]
+
+
+def _sums(
+    weights: FloatArray,
+    number: NDArray[np.intp],
+    codes: NDArray[np.int64],
+    shape: tuple[int, int],
+    rows: NDArray[np.intp] | None,
+) -> FloatArray:
+    """Sum weights (N,) by period and category (T, m), in a unit of each period's."""
+    own = weights if rows is None else weights[rows]
+    largest, sums = np.zeros(shape[0]), np.zeros(shape)
+    np.maximum.at(largest, number, own)
+    np.add.at(sums, (number, codes), np.ldexp(own, -np.frexp(largest)[1][number]))
+    return sums
 
 
 def _greatest(sums: FloatArray) -> NDArray[np.intp]:
@@ -217,13 +264,18 @@ def _greatest(sums: FloatArray) -> NDArray[np.intp]:
 def parts_of(
     columns: Sequence[FloatArray],
     families: Sequence[Members],
+    w: FloatArray | None,
     starts: NDArray[np.intp],
     rows: NDArray[np.intp] | None,
+    *,
+    intercept: bool,
 ) -> Iterator[Part]:
     """Group the periods by their numbers of categories and lay out their columns, part by part."""
     sizes = np.diff(starts)
     number = np.repeat(np.arange(len(sizes)), sizes)
-    added = [_Columns.of(family, number, len(sizes), rows) for family in families]
+    added = [
+        _Columns.of(family, w, number, len(sizes), rows, intercept=intercept) for family in families
+    ]
     counts = [np.zeros(len(sizes), dtype=np.intp)]
     counts += [count for own in added for count in (own.free, own.present.sum(axis=1))]
     kinds, kind = np.unique(np.stack(counts, axis=1), axis=0, return_inverse=True)
@@ -251,32 +303,41 @@ def _part(
     own_rows = places if rows is None else rows[places]
     number = np.repeat(np.arange(len(periods)), sizes)
     X = [column[own_rows] for column in columns]
-    effects = [own.effects(periods) for own in added]
-    for own, effect in zip(added, effects, strict=True):
+    laid_out = [own.laid_out(periods) for own in added]
+    for own, its in zip(added, laid_out, strict=True):
         codes = own.codes[places]
-        X += [column[number, codes] for column in effect.transpose(2, 0, 1)]
-    present, combinations = _combinations(periods, len(columns), added, effects)
-    return Part(periods, X, own_starts, places, own_rows, present, combinations)
+        X += [column[number, codes] for column in its.values.transpose(2, 0, 1)]
+    factors = _factors(periods, len(columns), added, laid_out)
+    return Part(periods, X, own_starts, places, own_rows, *factors)
 
 
-def _combinations(
+def _factors(
     periods: NDArray[np.intp],
     n_plain: int,
     added: Sequence[_Columns],
-    effects: Sequence[FloatArray],
-) -> tuple[NDArray[np.intp], FloatArray]:
-    """Which factors are present (P, q), and how they follow from the coefficients (P, q, k)."""
+    laid_out: Sequence[_LaidOut],
+) -> tuple[NDArray[np.intp], FloatArray, NDArray[np.bool_]]:
+    """Say which factors are present, how they follow from the coefficients, and are named."""
     n_periods = len(periods)
-    present = [np.tile(np.arange(n_plain), (n_periods, 1))]
-    n_columns = n_plain + sum(effect.shape[2] for effect in effects)
-    blocks = [np.tile(np.eye(n_plain, n_columns), (n_periods, 1, 1))]
+    n_columns = n_plain + sum(its.values.shape[2] for its in laid_out)
+    plain = np.tile(np.eye(n_plain, n_columns), (n_periods, 1, 1))
+    present, combinations = [np.tile(np.arange(n_plain), (n_periods, 1))], [plain]
+    named = [plain != 0]
     n_factors = column = n_plain
-    for own, effect in zip(added, effects, strict=True):
-        here, q = own.present[periods], effect.shape[1]
+    for own, its in zip(added, laid_out, strict=True):
+        here, (_, q, free) = own.present[periods], its.values.shape
+        its_columns = slice(column, column + free)
         present.append(np.nonzero(here)[1].reshape(n_periods, q) + n_factors)
-        block = np.zeros((n_periods, q, n_columns))
-        block[:, :, column : column + effect.shape[2]] = effect
-        blocks.append(block)
+        effects, names = np.zeros((n_periods, q, n_columns)), np.zeros((n_periods, q, n_columns))
+        effects[:, :, its_columns], names[:, :, its_columns] = its.effects, its.named
+        combinations.append(effects)
+        named.append(names != 0)
+        if own.intercept:
+            plain[:, 0, its_columns] = its.shares
         n_factors += here.shape[1]
-        column += effect.shape[2]
-    return np.concatenate(present, axis=1), np.concatenate(blocks, axis=1)
+        column += free
+    return (
+        np.concatenate(present, axis=1),
+        np.concatenate(combinations, axis=1),
+        np.concatenate(named, axis=1),
+    )

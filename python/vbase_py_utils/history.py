@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import polars as pl
 
@@ -24,7 +24,9 @@ from vbase_py_utils.panel import (
 from vbase_py_utils.results import CrossSectionFits
 
 # Names inside the queries, beside those of the panel.
-NUMBER, SQUARE, OWN = "number", "square", "own"
+NUMBER, CUT, SQUARE, OWN = "number", "cut", "square", "own"
+# A specific return this small beside the median of its period is rounding.
+ROUNDING = 1e-8
 
 
 class WeightArguments(TypedDict, total=False):
@@ -157,7 +159,7 @@ def inverse_variance_weights(
     Parameters
     ----------
     panel
-        Long frame, a row per (period, asset): that of the first pass, or a longer one.
+        Long frame, a row per (period, asset): that of the first pass, or other periods of it.
     fits
         The first pass, from ``fit_cross_sections``; the panel has key columns of the same names.
     weights
@@ -167,7 +169,8 @@ def inverse_variance_weights(
     half_life
         Of the mean of squares, in specific returns of the asset; None: all count alike.
     min_periods
-        Assets with fewer specific returns before a period have the given weight.
+        Assets with fewer specific returns before a period have the given weight. Those that are
+        zero because the asset is alone in its category, or but for rounding, do not count.
     max_ratio
         The largest inverse variance, in units of the median of its period.
     name
@@ -216,24 +219,46 @@ def inverse_variance_weights(
     if weights is not None and not (schema[weights].is_numeric() or schema[weights] == pl.Null):
         raise PanelError.not_numeric("weights", weights, schema[weights])
     if name in schema:
-        raise PanelError.taken_name("weights", name)
+        raise PanelError.existing_column(name)
+    for role, key in ((PERIOD, period), (ASSET, asset)):
+        theirs = specific.collect_schema()[key]
+        if schema[key] != theirs:
+            raise PanelError.other_key_type(role, key, schema[key], theirs)
     rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", (), weights))
     inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
-    cut = pl.nth(3) * pl.nth(4)  # specific return times robustness weight
-    squares = specific.select(
-        pl.nth(0).alias(PERIOD), pl.nth(1).alias(ASSET), cut.pow(2).alias(SQUARE)
+    # The specific return times the robustness weight.
+    cut = specific.select(
+        pl.nth(0).alias(PERIOD), pl.nth(1).alias(ASSET), (pl.nth(3) * pl.nth(4)).alias(CUT)
     )
     own = _past_precision(half_life, int(min_periods)).over(ASSET, order_by=PERIOD)
     answer = (
-        rows.join(squares, on=[PERIOD, ASSET], how="left", maintain_order="left")
+        # Also of rows that the panel no longer has: they are history.
+        rows.with_row_index(NUMBER)
+        .join(cut, on=[PERIOD, ASSET], how="full", coalesce=True)
+        .with_columns(_squares().alias(SQUARE))
         .with_columns(own.alias(OWN))
+        .filter(pl.col(NUMBER).is_not_null())
         .with_columns(_shrunk(float(shrinkage), float(max_ratio)).over(PERIOD).alias(WEIGHT))
+        .sort(NUMBER)
         .select(
             *(pl.col(inside).alias(name) for name, inside in inner.items()),
             pl.col(WEIGHT).alias(name),
         )
     )
     return answer if isinstance(frame, pl.LazyFrame) else answer.collect(engine="in-memory")
+
+
+def _squares() -> pl.Expr:
+    """Express squares of specific returns, null for those that are zero but for rounding.
+
+    An asset that is alone in its category has no residual, and none has an exact one.
+    """
+    size = pl.col(CUT).abs()
+    median = size.median()
+    told = pl.when(size > ROUNDING * median.over(PERIOD)).then(size)
+    # In units of the first period, which no later one changes.
+    unit = pl.when(median > 0).then(median).over(PERIOD).sort_by(PERIOD).drop_nulls().first()
+    return (told / unit).pow(2)
 
 
 def _past_precision(half_life: float | None, min_periods: int) -> pl.Expr:
@@ -252,7 +277,7 @@ def _past_precision(half_life: float | None, min_periods: int) -> pl.Expr:
 
 def _shrunk(shrinkage: float, max_ratio: float) -> pl.Expr:
     """Express the weights of a period from the given ones and its assets' own precision."""
-    given = pl.col(WEIGHT)
+    given = pl.col(WEIGHT) / pl.col(WEIGHT).max()
     inside = given > 0
     precision = pl.when(inside).then(pl.col(OWN))
     own = precision.clip(upper_bound=max_ratio * precision.median())
@@ -292,6 +317,8 @@ def _check_columns(role: str, names: list[str], schema: pl.Schema, period: str, 
     for name in (*names, period, asset):
         if not isinstance(name, str):
             raise TypeError(f"column names are strings, got {name!r}")
+    if period == asset:
+        raise PanelError.shared_column(period, ["period", "asset"])
     for key, column in ((PERIOD, period), (ASSET, asset)):
         if column not in schema:
             raise PanelError.missing_columns(key, [column], schema.names())
@@ -315,7 +342,8 @@ def _check_number(
     at_most: float = sys.float_info.max,
     whole: bool = False,
 ) -> None:
+    number: Any = value
     kind = Integral if whole else Real
-    number = float(value) if isinstance(value, Real) and isinstance(value, kind) else math.nan
-    if isinstance(value, bool) or not at_least <= number <= at_most:
+    right = isinstance(number, kind) and not isinstance(number, bool)
+    if not (right and at_least <= number <= at_most):
         raise ValueError(f"{name} is {value!r}, expected {expected}")

@@ -80,7 +80,7 @@ class PanelSpec:
         Raises PanelError for names that are repeated or in two roles, TypeError for no strings.
         """
         names = (exposures,) if isinstance(exposures, str) else tuple(exposures)
-        if not isinstance(intercept, bool):
+        if intercept not in (True, False):
             raise TypeError(f"intercept is {intercept!r}, expected True or False")
         if not isinstance(categories, Mapping | None):
             raise TypeError(
@@ -106,18 +106,19 @@ class PanelSpec:
             for role, name in roles:
                 if name == column:
                     raise PanelError.shared_column(column, [key, role])
-        return cls(period, asset, returns, names, weights, intercept, families)
+        return cls(period, asset, returns, names, weights, bool(intercept), families)
 
     def with_enums(self, panel: pl.DataFrame) -> pl.DataFrame:
         """Make columns of categories that are text Enums of their sorted distinct values."""
         self.check_names(panel.schema)
-        columns = [panel.get_column(family.column) for family in self.families]
-        enums = [
-            names.cast(pl.Enum(names.unique().drop_nulls().sort()))
-            for names in (
-                column.cast(pl.String) for column in columns if column.dtype in TEXT_TYPES
-            )
-        ]
+        enums = []
+        for family in self.families:
+            column = panel.get_column(family.column)
+            if column.dtype in TEXT_TYPES:
+                # Without its name, which Polars might read as a pattern.
+                text = column.alias("").cast(pl.String)
+                names = text.unique().drop_nulls().sort()
+                enums.append(text.cast(pl.Enum(names)).alias(family.column))
         return panel.with_columns(enums) if enums else panel
 
     def with_categories(self, schema: pl.Schema) -> PanelSpec:

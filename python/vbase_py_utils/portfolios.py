@@ -6,7 +6,9 @@ regression weights times the robustness weights. Its rows are portfolios.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,17 @@ from vbase_py_utils.threads import run_together
 TOGETHER = 16
 
 
+class Holdings(NamedTuple):
+    """``holdings`` (H,) of usable rows at ``places`` (H,) in the portfolios of ``factors`` (H,).
+
+    In units of 1 / exposure: times returns they sum to the factor return.
+    """
+
+    places: NDArray[np.intp]
+    factors: NDArray[np.intp]
+    holdings: FloatArray
+
+
 def factor_holdings(
     X: Exposures,
     families: Sequence[Members],
@@ -27,33 +40,43 @@ def factor_holdings(
     starts: NDArray[np.intp],
     robustness_weights: FloatArray,
     rows: NDArray[np.intp] | None = None,
-) -> FloatArray:
-    """Compute the holdings (N, K) of the usable rows in the portfolios of all factors.
+    *,
+    intercept: bool,
+) -> Iterator[Holdings]:
+    """Compute the portfolios of all factors present, part by part, row by row in each.
 
-    X, families, w, starts and rows as for ``fit_families``; ``robustness_weights`` (N,) of the
-    usable rows, NaN in periods that are to have no portfolios. Holdings, in units of 1 / exposure,
-    times returns sum to the factor return. NaN in these periods, and for absent categories.
+    X, families, w, starts, rows and intercept as for ``fit_families``; ``robustness_weights`` (N,)
+    of the usable rows, NaN in periods that are to have no portfolios.
     """
-    columns = columns_of(X)
-    n_factors = len(columns) + sum(family.n_categories for family in families)
-    holdings = np.full((starts[-1], n_factors), np.nan)
-    for part in parts_of(columns, families, starts, rows):
+    for part in parts_of(columns_of(X), families, w, starts, rows, intercept=intercept):
         # A root of each, as their product may be too small a number.
         roots = np.sqrt(robustness_weights[part.places])
         if w is not None:
             roots = roots * np.sqrt(w[part.rows])
+        holdings = np.full((part.starts[-1], part.present.shape[1]), np.nan)
+        n_periods = len(part.periods)
+        run_together(
+            partial(_fill, holdings, part, roots),
+            np.array_split(np.arange(n_periods), 1 + n_periods // TOGETHER),
+        )
+        held = np.isfinite(holdings)
+        row, factor = np.nonzero(held)
+        places = np.arange(len(robustness_weights))[part.places]
+        period = np.repeat(np.arange(n_periods), np.diff(part.starts))
+        yield Holdings(places[row], part.present[period[row], factor], holdings[row, factor])
 
-        def fill(some: NDArray[np.intp], part: Part = part, roots: FloatArray = roots) -> None:
-            for p in some:
-                t, own = part.periods[p], slice(part.starts[p], part.starts[p + 1])
-                if len(roots[own]) and np.isfinite(roots[own]).all():
-                    X = np.column_stack([column[own] for column in part.X])
-                    weights = part.combinations[p] @ _estimator(X, roots[own])
-                    holdings[starts[t] : starts[t + 1], part.present[p]] = weights.T
 
-        every = np.arange(len(part.periods))
-        run_together(fill, np.array_split(every, 1 + len(every) // TOGETHER))
-    return holdings
+def _fill(holdings: FloatArray, part: Part, roots: FloatArray, periods: NDArray[np.intp]) -> None:
+    """Fill in the holdings (R, q) of some periods of a part, a portfolio wholly or not at all."""
+    for p in periods:
+        own = slice(part.starts[p], part.starts[p + 1])
+        if not len(roots[own]) or np.isnan(roots[own]).any():
+            continue
+        X = np.column_stack([column[own] for column in part.X])
+        with np.errstate(all="ignore"):
+            its = (part.combinations[p] @ _estimator(X, roots[own])).T
+        its[:, ~np.isfinite(its).all(axis=0)] = np.nan
+        holdings[own] = its
 
 
 def _estimator(X: FloatArray, roots: FloatArray) -> FloatArray:
@@ -63,6 +86,9 @@ def _estimator(X: FloatArray, roots: FloatArray) -> FloatArray:
     exponents = np.frexp(np.abs(A).max(axis=0))[1]
     A = np.ldexp(A, -exponents)
     norms = np.sqrt((A**2).sum(axis=0))
-    Q, R = np.linalg.qr(A / norms)
-    weights = np.linalg.solve(R, (Q * roots[:, None]).T) / norms[:, None]
+    A /= norms
+    R = np.linalg.qr(A).R
+    # Unlike Q this has every row to its last digits, also those of next to no weight.
+    orthogonal = np.linalg.solve(R.T, A.T)
+    weights = np.linalg.solve(R, orthogonal * roots) / norms[:, None]
     return np.asarray(np.ldexp(weights, -exponents[:, None]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -80,7 +81,7 @@ class CrossSectionFits(Generic[Frame]):
 
     _periods: Frame
     _spec: PanelSpec
-    _portfolios: pl.LazyFrame
+    _portfolios: Callable[[], pl.LazyFrame]
 
     @cached_property
     def factor_returns(self) -> Frame:
@@ -95,7 +96,8 @@ class CrossSectionFits(Generic[Frame]):
         units of the factor return; null for an exact fit and, if sandwiches, for a factor about
         whose error the residuals say nothing: one that only a single asset carries, or outlying
         assets alone. Beside categories, that is where such assets could add a hundredth to the
-        variance. Categories without a usable row have neither return nor error.
+        variance. Categories without a usable row have neither return nor error; one that is alone
+        in its family has zero for both, and no t-value.
         """
         wide = {
             FACTOR: pl.lit(list(self._spec.factors), dtype=pl.List(pl.String)),
@@ -132,7 +134,8 @@ class CrossSectionFits(Generic[Frame]):
         Columns: period, n_assets (used), n_excluded, n_downweighted (residual beyond huber_t
         scales), scale (of residuals times sqrt of the weight), r_squared, robust_r_squared (about
         the weighted mean return; below zero where that alone would fit better), condition_number
-        (of the weighted exposures, columns scaled to unit norm), n_iter, and status, one of
+        (of the weighted exposures, columns scaled to unit norm; of a family all but one category
+        have a column, and the number depends on which), n_iter, and status, one of
 
         - converged;
         - max_iter: out of steps, numbers are the last ones;
@@ -150,21 +153,21 @@ class CrossSectionFits(Generic[Frame]):
             self._period, STATUS, REASON
         )
 
-    @cached_property
+    @property
     def factor_portfolios(self) -> Frame:
         """A row per period, used asset and factor: period, asset, factor, holding.
 
         The portfolio of a factor whose return is the factor return, robustness weights included: of
         the exposures given, it has one of its own factor and none of the others. Holdings are in
         units of 1 / exposure. None for periods that did not converge. This is a large frame, as
-        many rows as the panel has usable exposures: it is computed from the panel, anew, when it is
-        asked for. Raises PanelError when a key column is named "factor" or "holding".
+        many rows as the panel has usable exposures: it is computed from the panel, anew, each time
+        it is asked for. Raises PanelError when a key column is named "factor" or "holding".
         """
         names = {PERIOD: self._spec.period, ASSET: self._spec.asset}
         for role, column in names.items():
             if column in (FACTOR, HOLDING):
                 raise PanelError.taken_name(role, column)
-        query = self._portfolios.select(
+        query = self._portfolios().select(
             *(pl.col(inside).alias(name) for inside, name in names.items()), FACTOR, HOLDING
         )
         if isinstance(self._periods, pl.LazyFrame):
