@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import oracle
 from vbase_py_utils import FitError, PanelError, estimation, factor_returns
+from vbase_py_utils.blocks import BlockRows
 from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.estimation import FitArguments, fit_block, fit_frame, fit_query
 from vbase_py_utils.irls import SolverOptions, fit_periods
@@ -527,3 +528,12 @@ def test_the_demo_panel_is_recovered():
     answer = factor_returns(panel, FACTORS, weights="weight")
     errors = (answer.select(FACTORS) - truth.select(FACTORS)).to_numpy()
     assert np.abs(errors).max() < 0.003
+
+
+def test_arrays_of_a_panel_in_pieces_are_copied_once(panel, monkeypatch):
+    """Copies are as large as the panel: the peak of memory is where they are."""
+    made = []
+    arrays = BlockRows.arrays
+    monkeypatch.setattr(BlockRows, "arrays", lambda block: made.append(1) or arrays(block))
+    factor_returns(panel, FACTORS)
+    assert made == [1]

@@ -579,26 +579,29 @@ def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None)
 def _fit_and_assess(
     block: BlockRows, options: SolverOptions, cov_type: CovType | None, done: Done | None
 ) -> tuple[PeriodFits, Inference | None]:
-    X, y, w = block.arrays()
-    starts, which = block.kept_starts, _which(block)
+    # The arrays of a frame in several pieces are copies: never held twice.
     if block.spec.families:
+        X, y, w = block.arrays()
         return fit_families(
             X,
             block.members(),
             y,
             w,
-            starts,
+            block.kept_starts,
             options,
             done=done,
             intercept=block.spec.intercept,
             cov_type=cov_type,
-            **which,
+            **_which(block),
         )
     fits = fit_rows(block, options, done)
     if cov_type is None:
         return fits, None
+    X, y, w = block.arrays()
     huber_t = options.huber_t
-    return fits, assess_periods(X, y, w, starts, fits, huber_t=huber_t, cov_type=cov_type, **which)
+    return fits, assess_periods(
+        X, y, w, block.kept_starts, fits, huber_t=huber_t, cov_type=cov_type, **_which(block)
+    )
 
 
 def _fitted(block: BlockRows, fits: PeriodFits) -> FloatArray:
