@@ -302,6 +302,16 @@ def test_residuals_that_are_rounding_are_no_history(n_lone):
     assert others.median() == pytest.approx(newcomer, rel=0.2)
 
 
+def test_a_period_without_weights_has_none():
+    panel = ragged(9)
+    fits = fit_cross_sections(panel, "x")
+    for value in (0.0, None):
+        cap = pl.when(pl.col("period") == 8).then(value).otherwise("cap").alias("cap")
+        weights = inverse_variance_weights(panel.with_columns(cap), fits, weights="cap")
+        assert set(weights.filter(period=8)[WEIGHT]) == {value}
+        assert weights.filter(period=7)[WEIGHT].mean() == pytest.approx(1)
+
+
 def test_history_is_that_of_the_fits():
     panel = ragged(6, n_periods=16)
     fits = fit_cross_sections(panel, "x")

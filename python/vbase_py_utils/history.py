@@ -251,7 +251,7 @@ def inverse_variance_weights(
 def _squares() -> pl.Expr:
     """Express squares of specific returns, null for those that are zero but for rounding.
 
-    An asset that is alone in its category has no residual, and none has an exact one.
+    That is all an asset has which is alone in its category.
     """
     size = pl.col(CUT).abs()
     median = size.median()
@@ -277,15 +277,16 @@ def _past_precision(half_life: float | None, min_periods: int) -> pl.Expr:
 
 def _shrunk(shrinkage: float, max_ratio: float) -> pl.Expr:
     """Express the weights of a period from the given ones and its assets' own precision."""
-    given = pl.col(WEIGHT) / pl.col(WEIGHT).max()
+    largest = pl.col(WEIGHT).max()
+    given = pl.when(largest > 0).then(pl.col(WEIGHT) / largest).otherwise(pl.col(WEIGHT))
     inside = given > 0
     precision = pl.when(inside).then(pl.col(OWN))
     own = precision.clip(upper_bound=max_ratio * precision.median())
     both = pl.when(own.is_not_null()).then(given)
     # In units of the given weights, which those without a history keep.
     blend = (1 - shrinkage) * own / own.mean() * both.mean() + shrinkage * given
-    weights = pl.when(own.is_not_null()).then(blend).otherwise(given)
-    return weights / pl.when(inside).then(weights).mean()
+    weights = pl.when(inside).then(pl.when(own.is_not_null()).then(blend).otherwise(given))
+    return pl.when(inside).then(weights / weights.mean()).otherwise(given)
 
 
 def _checked_rows(rows: pl.LazyFrame, schema: pl.Schema, spec: PanelSpec) -> pl.LazyFrame:
