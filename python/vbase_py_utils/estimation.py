@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Literal, TypedDict, Unpack, get_args, overload
+from typing import Any, Literal, TypedDict, Unpack, cast, get_args, overload
 
 import numpy as np
 import polars as pl
@@ -30,7 +30,7 @@ from vbase_py_utils.panel import (
     as_frame,
     label,
 )
-from vbase_py_utils.portfolios import factor_holdings
+from vbase_py_utils.portfolios import Holdings, factor_holdings
 from vbase_py_utils.progress import Done, check_progress, counting
 from vbase_py_utils.results import (
     CONDITION_NUMBER,
@@ -492,32 +492,11 @@ def portfolio_block(
         fits, trust = _fit_and_assess(block, options, "H1", None)
         if on_failure == "raise":
             _raise_on_failure(pl.DataFrame(_estimates(block, fits)), partial=True)
-        if trust is None:
-            raise AssertionError("fits that were to be assessed have been")
-        X, _, w = block.arrays()
-        starts, sizes = block.kept_starts, np.diff(block.kept_starts)
-        converged = np.repeat(fits.status == Status.converged, sizes)
-        weights = np.where(converged, trust.robustness_weights, np.nan)
-        parts = list(
-            factor_holdings(
-                X,
-                block.members(),
-                w,
-                starts,
-                weights,
-                intercept=spec.intercept,
-                **_which(block),
-            )
-        )
-    if not parts:
-        return pl.DataFrame(schema=schema)
-    places, factors, holdings = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    if len(parts) > 1:
-        order = np.argsort(places, kind="stable")
-        places, factors, holdings = places[order], factors[order], holdings[order]
+        places, factors, holdings = _holdings(block, fits, cast("Inference", trust))
     assets = block.in_order(rows[ASSET])
     if block.usable is not None:
         assets = assets.filter(pl.Series(block.usable))
+    sizes = np.diff(block.kept_starts)
     return pl.DataFrame(
         {
             PERIOD: block.periods.gather(np.repeat(np.arange(len(sizes)), sizes)[places]),
@@ -526,6 +505,17 @@ def portfolio_block(
             HOLDING: holdings,
         },
         schema=schema,
+    )
+
+
+def _holdings(block: BlockRows, fits: PeriodFits, trust: Inference) -> Holdings:
+    """Compute the portfolios of all periods that converged, row by row."""
+    X, _, w = block.arrays()
+    starts, intercept = block.kept_starts, block.spec.intercept
+    converged = np.repeat(fits.status == Status.converged, np.diff(starts))
+    weights = np.where(converged, trust.robustness_weights, np.nan)
+    return factor_holdings(
+        X, block.members(), w, starts, weights, intercept=intercept, **_which(block)
     )
 
 

@@ -6,7 +6,7 @@ regression weights times the robustness weights. Its rows are portfolios.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -32,6 +32,19 @@ class Holdings(NamedTuple):
     factors: NDArray[np.intp]
     holdings: FloatArray
 
+    @classmethod
+    def together(cls, parts: Sequence[Holdings]) -> Holdings:
+        """Join the holdings of periods apart, in the order of the rows."""
+        places, factors = (
+            np.concatenate([np.empty(0, dtype=np.intp), *arrays])
+            for arrays in ([part.places for part in parts], [part.factors for part in parts])
+        )
+        holdings = np.concatenate([np.empty(0), *(part.holdings for part in parts)])
+        if len(parts) < 2:
+            return cls(places, factors, holdings)
+        order = np.argsort(places, kind="stable")
+        return cls(places[order], factors[order], holdings[order])
+
 
 def factor_holdings(
     X: Exposures,
@@ -42,12 +55,13 @@ def factor_holdings(
     rows: NDArray[np.intp] | None = None,
     *,
     intercept: bool,
-) -> Iterator[Holdings]:
-    """Compute the portfolios of all factors present, part by part, row by row in each.
+) -> Holdings:
+    """Compute the portfolios of all factors present, row by row.
 
     X, families, w, starts, rows and intercept as for ``fit_families``; ``robustness_weights`` (N,)
     of the usable rows, NaN in periods that are to have no portfolios.
     """
+    parts = []
     for part in parts_of(columns_of(X), families, w, starts, rows, intercept=intercept):
         # A root of each, as their product may be too small a number.
         roots = np.sqrt(robustness_weights[part.places])
@@ -63,7 +77,9 @@ def factor_holdings(
         row, factor = np.nonzero(held)
         places = np.arange(len(robustness_weights))[part.places]
         period = np.repeat(np.arange(n_periods), np.diff(part.starts))
-        yield Holdings(places[row], part.present[period[row], factor], holdings[row, factor])
+        its_factors = part.present[period[row], factor]
+        parts.append(Holdings(places[row], its_factors, holdings[row, factor]))
+    return Holdings.together(parts)
 
 
 def _fill(holdings: FloatArray, part: Part, roots: FloatArray, periods: NDArray[np.intp]) -> None:
