@@ -14,9 +14,15 @@ from polars.testing import assert_frame_equal
 from panels import PERIOD_TYPES
 from vbase_py_utils import (
     PanelError,
+    cap_weights,
+    fill_missing_by_group,
     fit_cross_sections,
     inverse_variance_weights,
     lag_exposures,
+    neutralize,
+    rank_normal,
+    winsorize,
+    zscore,
 )
 
 ENGINES = ["in-memory", "streaming"]
@@ -233,6 +239,45 @@ def test_the_future_changes_nothing(seed, last, half):
         return lag_exposures(frame, ["x", "cap"]).filter(~later)
 
     assert_frame_equal(known(other), known(panel), check_exact=True)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), last=st.integers(4, 10))
+def test_no_step_of_a_model_sees_the_future(seed, last):
+    """From raw characteristics to factor returns, with everything after a period changed."""
+    panel = ragged(seed, n_assets=30, present=0.9).rename({"^c.*$": "sector"})
+    rng = np.random.default_rng(seed + 1)
+    later = pl.col("period") > last
+    other = panel.with_columns(
+        *(
+            pl.when(later).then(pl.Series(name, rng.lognormal(0, 3, panel.height))).otherwise(name)
+            for name in ("return", "x", "cap")
+        ),
+        pl.when(later & (pl.col("x") > 0)).then(pl.lit("new")).otherwise("sector").alias("sector"),
+    ).filter(~later | pl.Series(rng.random(panel.height) < 0.7))
+
+    def model(frame):
+        one = pl.lit(1.0).alias("one")
+        raw = frame.with_columns(
+            fill_missing_by_group(winsorize("x", quantiles=(0.05, 0.95)), "sector").over("period"),
+            rank=rank_normal("x").over("period"),
+        )
+        raw = raw.with_columns(rank=neutralize("rank", [one, "x"]).over("period"))
+        raw = raw.with_columns(zscore("x", weights="cap").over("period"))
+        known = lag_exposures(raw, ["x", "rank", "sector", "cap"])
+        known = known.with_columns(w=cap_weights("cap", max_share=0.2).over("period"))
+        options = {"intercept": True, "categories": {"sector": "cap"}}
+        first = fit_cross_sections(known, ["x", "rank"], weights="w", **options)
+        second = inverse_variance_weights(known, first, weights="w", min_periods=2)
+        return fit_cross_sections(second, ["x", "rank"], weights=WEIGHT, **options)
+
+    fits, others = model(panel), model(other)
+    names = fits.factor_returns.columns
+    assert "sector=u" in names
+    assert set(names) <= {*others.factor_returns.columns}
+    for name in ("factor_returns", "specific_returns", "diagnostics"):
+        one, its = (getattr(x, name).filter(~later) for x in (fits, others))
+        assert_frame_equal(its.select(one.columns), one, rel_tol=1e-9, abs_tol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,15 @@ def test_runs_and_draws(path, tmp_path, french_panel):
         notebook.cells.insert(-1, save)
     if path.stem == "equity_market":
         # What the picture's title says, and the truth that it is measured by.
-        check = "assert rmse_ratio <= 0.7\nassert truth.height == 240 and largest < 1e-10"
+        check = (
+            "assert rmse_ratio <= 0.7\n"
+            "assert truth.height == 240 and largest < 1e-10\n"
+            "assert off['robust'][0] < off['least squares'][0]\n"
+            "momentum, value = (lag.filter(pl.col('factor') == f) for f in ('momentum', 'value'))\n"
+            "assert momentum['unlagged'][0] > 3 * momentum['lagged'][0] > 0\n"
+            "assert value['unlagged'][0] < 0 < value['lagged'][0]\n"
+            "assert overall_rmse(second_pass) < overall['robust'] < overall_rmse(equal)\n"
+        )
         notebook.cells.insert(-1, nbformat.v4.new_code_cell(check))
     client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}})
     client.execute()

@@ -138,9 +138,11 @@ def factor_returns(
     categories
         Columns of categories, as {"sector": "market_cap", "country": None}: an exposure of one or
         zero for each category, named "sector=Energy", family by family after the others, in the
-        order of the Enum. Text is taken as the Enum of its sorted values, from a DataFrame only.
+        order of the Enum. Text, or a Categorical, is taken as the Enum of its sorted values,
+        from a DataFrame only.
         The factor returns of a family sum to zero in every period, each weighted by the sum of the
-        column named, over the usable rows of the category, None: all alike.
+        column named, over the usable rows of the category, None: all alike. That is so without the
+        intercept too, where then nothing carries the market.
     returns, weights, period, asset
         Column names. ``weights`` are regression weights, proportional to 1 / variance; None: equal.
     huber_t
@@ -695,6 +697,8 @@ def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> l
                 why = f"{noun} {', '.join(named)} are linearly dependent over its {n} assets"
             case _:
                 why = f"{n} usable asset{'' if n == 1 else 's'} for {wanted}"
+                if spec.families:
+                    why += f", {fits.n_estimated[t]} factor returns to estimate"
         reasons[t] = f"{status.name}: {why}"
     return reasons
 

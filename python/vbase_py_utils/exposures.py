@@ -252,13 +252,14 @@ def neutralize(
         As returns and weights in ``huber_residuals``.
     exposures
         Column names or expressions, numeric or Boolean. No intercept is added: give one as
-        ``pl.lit(1.0).alias("intercept")``.
+        ``pl.lit(1.0).alias("intercept")``. With that alone, over period and sector, the column is
+        freed of its sector's mean; dummies are collinear where a sector is absent.
 
     Returns
     -------
     pl.Expr
         Residuals as of ``huber_residuals`` with ``huber_t=math.inf``. Null also in groups where
-        the exposures explain the column wholly, so that only rounding would be left.
+        exposures are collinear, or explain the column wholly, so that only rounding would be left.
 
     Raises
     ------

@@ -2,11 +2,11 @@
 
 In a period with m categories a family adds m - 1 columns to X, all but that of one category, which
 is left out. Beside an intercept they are dummies: their coefficients are differences from the
-category left out, from which the constraint makes factor returns, and an intercept. Without one
-the constraint is in the columns: of category j, 1 in its rows and -c_j / c_d in those of d, the
-category left out, with c the weights. The columns depend on the period, and so does their number:
-periods with equal numbers are fitted together. Arrays in, arrays out; the solver and its record
-know nothing of it.
+category left out, from which the constraint makes factor returns, and an intercept. So a category
+whose rows have next to no weight keeps its digits. Without an intercept the constraint must be in
+the columns: of category j, 1 in its rows and -c_j / c_d in those of d, the category left out, with
+c the weights. The columns depend on the period, and so does their number: periods with equal
+numbers are fitted together. Arrays in, arrays out; the solver and its record know nothing of it.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def fit_families(
         at = part.periods[:, None], part.present
         fits.coefficients[at] = _combined(part.combinations, own.coefficients)
         fits.collinear[at] = (part.named & own.collinear[:, None, :]).any(axis=2)
-        for name in ("scale", "n_iter", "status"):
+        for name in ("scale", "n_iter", "status", "n_estimated"):
             getattr(fits, name)[part.periods] = getattr(own, name)
         if trust is None or cov_type is None:
             continue

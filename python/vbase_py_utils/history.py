@@ -26,7 +26,7 @@ from vbase_py_utils.results import CrossSectionFits
 # Names inside the queries, beside those of the panel.
 NUMBER, CUT, SQUARE, OWN = "number", "cut", "square", "own"
 # A specific return this small beside the median of its period is rounding.
-ROUNDING = 1e-8
+NO_RESIDUAL = 1e-8
 
 
 class WeightArguments(TypedDict, total=False):
@@ -167,7 +167,8 @@ def inverse_variance_weights(
     shrinkage
         Their share in the answer, from 0 to 1.
     half_life
-        Of the mean of squares, in specific returns of the asset; None: all count alike.
+        Of the mean of squares, in specific returns of the asset; None: all count alike, though an
+        asset listed in calm times alone then seems more precise than others.
     min_periods
         Assets with fewer specific returns before a period have the given weight. Those that are
         zero because the asset is alone in its category, or but for rounding, do not count.
@@ -255,8 +256,8 @@ def _squares() -> pl.Expr:
     """
     size = pl.col(CUT).abs()
     median = size.median()
-    told = pl.when(size > ROUNDING * median.over(PERIOD)).then(size)
-    # In units of the first period, which no later one changes.
+    told = pl.when(size > NO_RESIDUAL * median.over(PERIOD)).then(size)
+    # So that squares are numbers in any unit; in that of the first period, no later one changes it.
     unit = pl.when(median > 0).then(median).over(PERIOD).sort_by(PERIOD).drop_nulls().first()
     return (told / unit).pow(2)
 

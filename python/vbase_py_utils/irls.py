@@ -108,6 +108,7 @@ class PeriodFits:
     ``coefficients`` (T, k) and ``scale`` (T,): float, NaN where the status says there is no
     answer. ``n_iter`` (T,): steps taken, those of an abandoned Newton phase included. ``status``
     (T,): codes of ``Status``. ``collinear`` (T, k): True for the columns of a linear dependence.
+    ``n_estimated`` (T,): how many coefficients there are to estimate, k but for constraints.
     """
 
     coefficients: FloatArray
@@ -115,6 +116,7 @@ class PeriodFits:
     n_iter: NDArray[np.int32]
     status: NDArray[np.uint8]
     collinear: NDArray[np.bool_]
+    n_estimated: NDArray[np.intp]
 
     @classmethod
     def unanswered(cls, n_periods: int, n_factors: int) -> PeriodFits:
@@ -125,6 +127,7 @@ class PeriodFits:
             n_iter=np.zeros(n_periods, dtype=np.int32),
             status=np.full(n_periods, Status.too_few_assets, dtype=np.uint8),
             collinear=np.zeros((n_periods, n_factors), dtype=np.bool_),
+            n_estimated=np.full(n_periods, n_factors),
         )
 
 

@@ -18,10 +18,10 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 STATUS_TYPE = pl.Enum([status.name for status in Status])
 
-# Columns of a frame of period fits, beside the period and one per exposure: in every fit,
+# Columns of a frame of period fits, beside the period and one per factor: in every fit,
 N_ASSETS, N_EXCLUDED, SCALE, N_ITER = "n_assets", "n_excluded", "scale", "n_iter"
 STATUS, REASON = "status", "reason"
-# in a full one, with a standard error per exposure beside them,
+# in a full one, with a standard error per factor beside them,
 N_DOWNWEIGHTED, CONDITION_NUMBER = "n_downweighted", "condition_number"
 R_SQUARED, ROBUST_R_SQUARED = "r_squared", "robust_r_squared"
 # and, as lists over the period's rows, with the assets:
@@ -75,7 +75,7 @@ class CrossSectionFits(Generic[Frame]):
     """Everything a cross-sectional fit tells, as frames sorted by period.
 
     The frames are lazy when the panel was: then each runs the whole fit when it is collected, and
-    ``collect()`` runs it once for all of them.
+    ``collect()`` runs it once for all but ``factor_portfolios``.
     Null stands where there is no number; ``status`` in ``diagnostics`` says why.
     """
 
