@@ -23,6 +23,7 @@ from vbase_py_utils import (
     estimation,
     factor_returns,
     fit_cross_sections,
+    fitting,
 )
 from vbase_py_utils.demo import FACTORS
 
@@ -166,7 +167,7 @@ def test_factor_returns_does_not_pay_for_the_rest(panel, monkeypatch):
         raise AssertionError("inference was run")
 
     for name in ("assess_periods", "fitted_values"):
-        monkeypatch.setattr(estimation, name, never)
+        monkeypatch.setattr(fitting, name, never)
     factor_returns(panel, FACTORS)
     factor_returns(panel.lazy(), FACTORS).collect()
     with pytest.raises(AssertionError):
@@ -653,13 +654,13 @@ def test_a_t_value_is_null_where_its_numbers_vanish():
 def blocks(monkeypatch):
     """The blocks that the kernel was given, as their numbers of periods."""
     seen = []
-    kernel = estimation.fit_periods
+    kernel = fitting.fit_periods
 
     def counted(X, y, w, starts, options):
         seen.append(len(starts) - 1)
         return kernel(X, y, w, starts, options)
 
-    monkeypatch.setattr(estimation, "fit_periods", counted)
+    monkeypatch.setattr(fitting, "fit_periods", counted)
     return seen
 
 

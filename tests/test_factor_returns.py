@@ -17,10 +17,11 @@ from polars.testing import assert_frame_equal
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import oracle
-from vbase_py_utils import FitError, PanelError, estimation, factor_returns
+from vbase_py_utils import FitError, PanelError, estimation, factor_returns, fitting
 from vbase_py_utils.blocks import BlockRows
 from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
-from vbase_py_utils.estimation import FitArguments, fit_block, fit_frame, fit_query
+from vbase_py_utils.estimation import FitArguments, fit_frame, fit_query
+from vbase_py_utils.fitting import fit_block
 from vbase_py_utils.irls import SolverOptions, fit_periods
 from vbase_py_utils.panel import PanelSpec
 
@@ -447,7 +448,7 @@ def test_blas_has_one_thread_while_periods_are_fitted(panel, monkeypatch):
         seen.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
         return fit_periods(*arguments)
 
-    monkeypatch.setattr(estimation, "fit_periods", spy)
+    monkeypatch.setattr(fitting, "fit_periods", spy)
     with threadpool_limits(2, user_api="blas"):
         factor_returns(panel, FACTORS)
     assert set(seen) == {1}

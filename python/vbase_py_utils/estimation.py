@@ -9,58 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Literal, TypedDict, Unpack, cast, get_args, overload
+from typing import TypedDict, Unpack, get_args, overload
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from vbase_py_utils.blocks import BlockRows
-from vbase_py_utils.errors import FitError, PanelError
-from vbase_py_utils.families import fit_families, fitted_with_families
-from vbase_py_utils.inference import CovType, Inference, assess_periods, fitted_values
-from vbase_py_utils.irls import ANSWERED, PeriodFits, SolverOptions, Status, fit_periods
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.fitting import (
+    OnFailure,
+    fit_block,
+    fit_schema,
+    portfolio_block,
+    portfolio_schema,
+    raise_on_failure,
+)
+from vbase_py_utils.inference import CovType
+from vbase_py_utils.irls import SolverOptions
 from vbase_py_utils.one_pass import one_pass
-from vbase_py_utils.panel import (
-    ASSET,
-    PERIOD,
-    RETURN,
-    ArrowStream,
-    PanelSpec,
-    as_frame,
-    label,
-)
-from vbase_py_utils.portfolios import Holdings, factor_holdings
+from vbase_py_utils.panel import PERIOD, ArrowStream, PanelSpec, as_frame
 from vbase_py_utils.progress import Done, check_progress, counting
-from vbase_py_utils.results import (
-    CONDITION_NUMBER,
-    FACTOR,
-    FITTED,
-    HOLDING,
-    N_ASSETS,
-    N_DOWNWEIGHTED,
-    N_EXCLUDED,
-    N_ITER,
-    R_SQUARED,
-    REASON,
-    ROBUST_R_SQUARED,
-    ROBUSTNESS_WEIGHT,
-    SCALE,
-    SPECIFIC_RETURN,
-    SPECIFIC_RETURNS,
-    STATUS,
-    STATUS_TYPE,
-    CrossSectionFits,
-    check_key_names,
-    inner_std_errors,
-    wide_factor_returns,
-)
-from vbase_py_utils.robust import HUBER_T, FloatArray
-from vbase_py_utils.threads import one_blas_thread
+from vbase_py_utils.results import CrossSectionFits, check_key_names, wide_factor_returns
+from vbase_py_utils.robust import HUBER_T
 
-OnFailure = Literal["null", "raise"]
-
-STATUS_NAMES = pl.Series([status.name for status in Status], dtype=STATUS_TYPE)
 # A panel is one block, unless it is so large that the copy of a block should be a part of it.
 # Hashing the rows into blocks takes as long as a third of the fits.
 BLOCK_ROWS = 2**24
@@ -409,7 +378,7 @@ def fit_query(
     n_blocks: int = LAZY_BLOCKS,
     done: Done | None = None,
 ) -> pl.LazyFrame:
-    """Plan the fits: one row per period, sorted, with the columns of ``_fit_schema``.
+    """Plan the fits: one row per period, sorted, with the columns of ``fit_schema``.
 
     ``cov_type`` None: estimates only, for a fraction of the time. ``sorted_by_period``: read the
     panel once, in batches. ``n_blocks``: else, into how many blocks the periods are hashed. The
@@ -418,7 +387,7 @@ def fit_query(
     _check_choice("on_failure", on_failure, get_args(OnFailure))
     schema = panel.collect_schema()
     spec.check_schema(schema)
-    out = _fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
+    out = fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
     fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type, done=done)
     if sorted_by_period:
         if on_failure == "raise":
@@ -430,7 +399,7 @@ def fit_query(
     if on_failure == "null":
         return fits
     # A filter or a limit set later must not hide a failed period.
-    return fits.map_batches(_raise_on_failure, schema=out, **NO_PUSHDOWN)
+    return fits.map_batches(raise_on_failure, schema=out, **NO_PUSHDOWN)
 
 
 def _by_blocks(
@@ -461,261 +430,15 @@ def portfolio_query(
     """Plan the factor portfolios: a row per period, asset and factor, sorted by period."""
     panel = panel.lazy()
     schema = panel.collect_schema()
-    out = pl.Schema(
-        {
-            PERIOD: schema[spec.period],
-            ASSET: schema[spec.asset],
-            FACTOR: pl.String(),
-            HOLDING: pl.Float64(),
-        }
-    )
-    hold = partial(portfolio_block, spec=spec, options=options, schema=out, on_failure=on_failure)
+    out = portfolio_schema(schema[spec.period], schema[spec.asset])
+    hold = partial(portfolio_block, spec=spec, options=options, on_failure=on_failure)
     if sorted_by_period:
         return one_pass(panel, spec, hold, out)
     return _by_blocks(panel, spec, hold, out, n_blocks)
 
 
-def portfolio_block(
-    rows: pl.DataFrame,
-    spec: PanelSpec,
-    options: SolverOptions,
-    schema: pl.Schema,
-    on_failure: OnFailure = "null",
-) -> pl.DataFrame:
-    """Fit the periods of a block and compute the portfolios of those that converged.
-
-    ``rows`` and errors as for ``fit_block``. A row per period, used asset and factor that has a
-    return, with the columns of ``schema``.
-    """
-    spec.check_values(rows, partial=True)
-    block = BlockRows.of(rows, spec)
-    with one_blas_thread():
-        # The kind of standard errors, which are not used, that takes less time.
-        fits, trust = _fit_and_assess(block, options, "H1", None)
-        if on_failure == "raise":
-            _raise_on_failure(pl.DataFrame(_estimates(block, fits)), partial=True)
-        places, factors, holdings = _holdings(block, fits, cast("Inference", trust))
-    assets = block.in_order(rows[ASSET])
-    if block.usable is not None:
-        assets = assets.filter(pl.Series(block.usable))
-    sizes = np.diff(block.kept_starts)
-    return pl.DataFrame(
-        {
-            PERIOD: block.periods.gather(np.repeat(np.arange(len(sizes)), sizes)[places]),
-            ASSET: assets.gather(places),
-            FACTOR: pl.Series(spec.factors, dtype=pl.String).gather(factors),
-            HOLDING: holdings,
-        },
-        schema=schema,
-    )
-
-
-def _holdings(block: BlockRows, fits: PeriodFits, trust: Inference) -> Holdings:
-    """Compute the portfolios of all periods that converged, row by row."""
-    X, _, w = block.arrays()
-    starts, intercept = block.kept_starts, block.spec.intercept
-    converged = np.repeat(fits.status == Status.converged, np.diff(starts))
-    weights = np.where(converged, trust.robustness_weights, np.nan)
-    return factor_holdings(
-        X, block.members(), w, starts, weights, intercept=intercept, **_which(block)
-    )
-
-
-def fit_block(
-    rows: pl.DataFrame,
-    spec: PanelSpec,
-    options: SolverOptions,
-    cov_type: CovType | None = None,
-    done: Done | None = None,
-) -> pl.DataFrame:
-    """Fit the periods of a block: ``rows`` as ``PanelSpec.select`` gives them, whole periods.
-
-    Returns a row per period, sorted, with the columns of ``_fit_schema``; the full ones when
-    ``cov_type`` says which standard errors they hold. ``done`` is told of fitted periods. Raises
-    PanelError for null keys, repeated (period, asset) and negative weights.
-    """
-    spec.check_values(rows, partial=True)
-    block = BlockRows.of(rows, spec)
-    with one_blas_thread():
-        fits, trust = _fit_and_assess(block, options, cov_type, done)
-        columns = _estimates(block, fits)
-        if trust is not None:
-            columns |= _full_columns(block, _fitted(block, fits), trust, spec)
-    schema = _fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
-    return pl.DataFrame(columns, schema=schema, nan_to_null=True)
-
-
-def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
-    """Build the columns that every fit has."""
-    n_assets = np.diff(block.kept_starts)
-    return {
-        PERIOD: block.periods,
-        N_ASSETS: n_assets,
-        N_EXCLUDED: np.diff(block.starts) - n_assets,
-        SCALE: _finite(fits.scale),
-        N_ITER: fits.n_iter,
-        STATUS: STATUS_NAMES.gather(fits.status),
-        REASON: _reasons(fits, n_assets, block.spec),
-        **dict(zip(block.spec.inner_factors, _finite(fits.coefficients).T, strict=True)),
-    }
-
-
-def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None) -> PeriodFits:
-    """Fit the periods of a block; ``done`` is told how many more there are, as they are fitted."""
-    X, y, w = block.arrays()
-    told: dict[str, Any] = {} if done is None else {"done": done}
-    with one_blas_thread():
-        return fit_periods(X, y, w, block.kept_starts, options, **_which(block), **told)
-
-
-def _fit_and_assess(
-    block: BlockRows, options: SolverOptions, cov_type: CovType | None, done: Done | None
-) -> tuple[PeriodFits, Inference | None]:
-    # The arrays of a frame in several pieces are copies: never held twice.
-    if block.spec.families:
-        X, y, w = block.arrays()
-        return fit_families(
-            X,
-            block.members(),
-            y,
-            w,
-            block.kept_starts,
-            options,
-            done=done,
-            intercept=block.spec.intercept,
-            cov_type=cov_type,
-            **_which(block),
-        )
-    fits = fit_rows(block, options, done)
-    if cov_type is None:
-        return fits, None
-    X, y, w = block.arrays()
-    huber_t = options.huber_t
-    return fits, assess_periods(
-        X, y, w, block.kept_starts, fits, huber_t=huber_t, cov_type=cov_type, **_which(block)
-    )
-
-
-def _fitted(block: BlockRows, fits: PeriodFits) -> FloatArray:
-    """Fitted values of all rows of a block, period by period."""
-    X, _, _ = block.arrays()
-    if block.spec.families:
-        members = block.members()
-        return fitted_with_families(X, members, fits.coefficients, block.starts, block.order)
-    return fitted_values(X, fits.coefficients, block.starts, block.order)
-
-
-def _which(block: BlockRows) -> dict[str, Any]:
-    return {} if block.kept is None else {"rows": block.kept}
-
-
-def _full_columns(
-    block: BlockRows, fitted: FloatArray, trust: Inference, spec: PanelSpec
-) -> dict[str, Any]:
-    """Build the columns that only a full fit has; ``fitted`` is for all rows of the block."""
-    weights = trust.robustness_weights
-    if block.usable is not None:
-        weights = np.full(len(fitted), np.nan)
-        weights[block.usable] = trust.robustness_weights
-    with np.errstate(over="ignore", invalid="ignore"):
-        specific = block.in_order(block.rows[RETURN]).to_numpy() - fitted
-    per_row = {
-        FITTED: _finite(fitted),
-        SPECIFIC_RETURN: _finite(specific),
-        ROBUSTNESS_WEIGHT: weights,
-    }
-    number = pl.Series("number", np.repeat(np.arange(len(block.periods)), np.diff(block.starts)))
-    lists = (
-        pl.DataFrame([number.set_sorted(), block.in_order(block.rows[ASSET])])
-        .with_columns(pl.Series(name, values, nan_to_null=True) for name, values in per_row.items())
-        .group_by("number", maintain_order=True)
-        .agg(ASSET, *per_row)
-    )
-    return {
-        N_DOWNWEIGHTED: pl.Series(trust.n_downweighted).fill_nan(None).cast(pl.UInt32),
-        R_SQUARED: trust.r_squared,
-        ROBUST_R_SQUARED: trust.robust_r_squared,
-        CONDITION_NUMBER: trust.condition_numbers,
-        **dict(zip(inner_std_errors(spec), trust.std_errors.T, strict=True)),
-        **lists.drop("number").to_dict(),
-    }
-
-
-def _finite(values: FloatArray) -> FloatArray:
-    """NaN, which becomes null, for numbers too large to hold."""
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _fit_schema(
-    period: pl.DataType, asset: pl.DataType, spec: PanelSpec, *, full: bool
-) -> pl.Schema:
-    """Columns of a frame of period fits; ``reason`` is null where the status is converged."""
-    columns = {
-        PERIOD: period,
-        N_ASSETS: pl.UInt32(),
-        N_EXCLUDED: pl.UInt32(),
-        SCALE: pl.Float64(),
-        N_ITER: pl.UInt32(),
-        STATUS: STATUS_TYPE,
-        REASON: pl.String(),
-        **dict.fromkeys(spec.inner_factors, pl.Float64()),
-    }
-    if full:
-        columns |= {
-            N_DOWNWEIGHTED: pl.UInt32(),
-            R_SQUARED: pl.Float64(),
-            ROBUST_R_SQUARED: pl.Float64(),
-            CONDITION_NUMBER: pl.Float64(),
-            **dict.fromkeys(inner_std_errors(spec), pl.Float64()),
-            ASSET: pl.List(asset),
-            **dict.fromkeys(SPECIFIC_RETURNS, pl.List(pl.Float64())),
-        }
-    return pl.Schema(columns)
-
-
-def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> list[str | None]:
-    """Say in words why a period did not converge."""
-    reasons: list[str | None] = [None] * len(n_assets)
-    only_exposures = not (spec.intercept or spec.families)
-    noun = "exposures" if only_exposures else "factors"
-    wanted = f"{len(spec.exposures)} exposure{'' if len(spec.exposures) == 1 else 's'}"
-    if spec.intercept:
-        wanted = f"an intercept and {wanted}"
-    if spec.families:
-        columns = ", ".join(repr(family.column) for family in spec.families)
-        wanted += f" beside the categories of {columns}"
-    for t in np.flatnonzero(fits.status != Status.converged):
-        status = Status(fits.status[t])
-        n = n_assets[t]
-        match status:
-            case Status.max_iter:
-                why = f"not converged after {fits.n_iter[t]} steps"
-            case Status.exact_fit:
-                why = f"the {noun} explain most of its {n} returns exactly"
-            case Status.rank_deficient:
-                named = [repr(spec.factors[j]) for j in np.flatnonzero(fits.collinear[t])]
-                why = f"{noun} {', '.join(named)} are linearly dependent over its {n} assets"
-            case _:
-                why = f"{n} usable asset{'' if n == 1 else 's'} for {wanted}"
-                if spec.families:
-                    why += f", {fits.n_estimated[t]} factor returns to estimate"
-        reasons[t] = f"{status.name}: {why}"
-    return reasons
-
-
-def _raise_on_failure(fits: pl.DataFrame, *, partial: bool = False) -> pl.DataFrame:
-    """Raise FitError for the periods without an answer; ``partial``: others are still to come."""
-    failed = fits.filter(~pl.col(STATUS).is_in(ANSWERED))
-    if not failed.is_empty():
-        n_periods = None if partial else fits.height
-        raise FitError.failed_periods(
-            failed.height, n_periods, label(failed[PERIOD]), failed[REASON][0]
-        )
-    return fits
-
-
 def _fit_or_raise(rows: pl.DataFrame, fit: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    return _raise_on_failure(fit(rows), partial=True)
+    return raise_on_failure(fit(rows), partial=True)
 
 
 def _fit_shown(rows: pl.DataFrame, fit: Callable[..., pl.DataFrame]) -> pl.DataFrame:

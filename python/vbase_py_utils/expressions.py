@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from vbase_py_utils.blocks import BlockRows
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.estimation import fit_rows
+from vbase_py_utils.fitting import fit_rows
 from vbase_py_utils.inference import fitted_values
 from vbase_py_utils.irls import SolverOptions
 from vbase_py_utils.panel import RETURN, WEIGHT, PanelSpec
