@@ -735,11 +735,23 @@ def test_bad_categories_say_what_is_wrong(change, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"intercept": "yes"}, {"categories": "sector"}, {"categories": {"sector": 3}}]
+    ("wrong", "message"),
+    [
+        ({"intercept": "yes"}, "intercept is 'yes', expected True or False"),
+        ({"intercept": None}, "intercept is None, expected True or False"),
+        ({"intercept": np.array([1, 2])}, "intercept is .*, expected True or False"),
+        ({"categories": "sector"}, "categories is 'sector', expected a dictionary"),
+        ({"categories": {"sector": 3}}, "column names are strings, got 3"),
+    ],
 )
-def test_arguments_of_a_wrong_type(wrong):
-    with pytest.raises(TypeError):
+def test_arguments_of_a_wrong_type(wrong, message):
+    with pytest.raises(TypeError, match=message):
         factor_returns(market(), STYLES, **{"intercept": True} | wrong)
+
+
+def test_an_intercept_may_be_numpys_true():
+    answer = factor_returns(market(), STYLES, intercept=np.True_)
+    assert_frame_equal(answer, factor_returns(market(), STYLES, intercept=True))
 
 
 def test_the_panel_is_left_alone():

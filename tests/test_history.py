@@ -302,6 +302,18 @@ def test_bad_arguments_say_what_is_wrong(arguments, message):
         inverse_variance_weights(panel, fits, **arguments)
 
 
+@pytest.mark.parametrize("columns", [3, [None], ["x", 3]])
+def test_names_that_are_no_strings_are_refused(columns):
+    with pytest.raises(TypeError, match=r"column names are strings, got (3|None)"):
+        lag_exposures(ragged(1), columns)
+
+
+def test_a_new_name_that_is_no_string_is_refused():
+    fits = fit_cross_sections(ragged(1), "x")
+    with pytest.raises(TypeError, match="column names are strings, got 3"):
+        inverse_variance_weights(ragged(1), fits, name=3)
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_negative_weights_and_foreign_fits_are_refused(lazy):
     panel = ragged(1)

@@ -152,16 +152,15 @@ class _Columns:
     """What a family adds to the X of T periods, whose categories are numbered anew in each.
 
     ``present`` (T, m): whether a category has a row; only these have numbers. ``codes`` (M,): the
-    number of each usable row's. ``free`` (T,): number of columns. ``place`` (T, m): column of a
-    category, -1 if it has none. ``left_out`` (T,): number of the category without one. ``weights``
-    (T, m): those of the constraint, beside an intercept of sum one, else one for that category;
-    zero where nothing is constrained.
+    number of each usable row's. ``place`` (T, m): column of a category, -1 if it has none.
+    ``left_out`` (T,): number of the category without one. ``weights`` (T, m): those of the
+    constraint, beside an intercept of sum one, else one for that category; zero where nothing is
+    constrained.
     """
 
     intercept: bool
     present: NDArray[np.bool_]
     codes: NDArray[np.intp]
-    free: NDArray[np.intp]
     place: NDArray[np.intp]
     left_out: NDArray[np.intp]
     weights: FloatArray
@@ -201,7 +200,6 @@ class _Columns:
             intercept,
             present,
             numbers[number, codes],
-            has_column.sum(axis=1),
             np.where(has_column, np.cumsum(has_column, axis=1) - 1, -1),
             np.take_along_axis(numbers, left_out[:, None], axis=1)[:, 0] if sums.size else left_out,
             weights,
@@ -213,7 +211,7 @@ class _Columns:
         shape = len(periods), int(here[0].sum())
         place = self.place[periods][here].reshape(shape)
         weights = self.weights[periods][here].reshape(shape)
-        values = np.zeros((*shape, int(self.free[periods[0]])))
+        values = np.zeros((*shape, np.count_nonzero(place[0] >= 0)))
         period, category = np.nonzero(place >= 0)
         column, left_out = place[period, category], self.left_out[periods][period]
         values[period, category, column] = 1.0
@@ -277,7 +275,7 @@ def parts_of(
         _Columns.of(family, w, number, len(sizes), rows, intercept=intercept) for family in families
     ]
     counts = [np.zeros(len(sizes), dtype=np.intp)]
-    counts += [count for own in added for count in (own.free, own.present.sum(axis=1))]
+    counts += [count.sum(axis=1) for own in added for count in (own.place >= 0, own.present)]
     kinds, kind = np.unique(np.stack(counts, axis=1), axis=0, return_inverse=True)
     for k in range(len(kinds)):
         alike = np.flatnonzero(kind == k)

@@ -109,7 +109,8 @@ def lag_exposures(
     >>> lag_exposures(panel, "bp")["bp"].to_list()
     [None, 0.5, 0.6, None, None]
     """
-    names = [columns] if isinstance(columns, str) else list(columns)
+    several = isinstance(columns, Iterable) and not isinstance(columns, str)
+    names: list[Any] = list(columns) if several else [columns]
     _check_number("periods", periods, "a whole number >= 1", at_least=1, whole=True)
     frame = as_frame(panel)
     schema = frame.collect_schema()
@@ -219,6 +220,8 @@ def inverse_variance_weights(
     _check_columns("weights", [] if weights is None else [weights], schema, period, asset)
     if weights is not None and not (schema[weights].is_numeric() or schema[weights] == pl.Null):
         raise PanelError.not_numeric("weights", weights, schema[weights])
+    if not isinstance(name, str):
+        raise TypeError(f"column names are strings, got {name!r}")
     if name in schema:
         raise PanelError.existing_column(name)
     for role, key in ((PERIOD, period), (ASSET, asset)):

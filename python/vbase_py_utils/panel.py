@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import polars as pl
 
 from vbase_py_utils.errors import PanelError
@@ -80,7 +81,7 @@ class PanelSpec:
         Raises PanelError for names that are repeated or in two roles, TypeError for no strings.
         """
         names = (exposures,) if isinstance(exposures, str) else tuple(exposures)
-        if intercept not in (True, False):
+        if not isinstance(intercept, bool | np.bool_):
             raise TypeError(f"intercept is {intercept!r}, expected True or False")
         if not isinstance(categories, Mapping | None):
             raise TypeError(
