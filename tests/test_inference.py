@@ -74,7 +74,7 @@ def test_h1_and_weights_equal_statsmodels_at_its_fixed_point():
         model = sm.RLM(y * root, X * root[:, None], M=norms.HuberT(1.345))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # zero scale updates at the fixed point
-            theirs = model.fit(tol=1e-14, maxiter=5000, cov="H1")
+            theirs = model.fit(tol=1e-14, maxiter=5000, conv="coefs", cov="H1")
         fits, trust = assess(X, y, w, cov_type="H1")
         assert fits.status[0] == Status.converged
         np.testing.assert_allclose(trust.std_errors[0], theirs.bse, rtol=1e-6, err_msg=str(case))
