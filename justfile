@@ -42,6 +42,11 @@ bench-memory *options:
 notebooks:
     uv run --with jupyterlab jupyter lab notebooks
 
+# the pages and the reference as a web site in build/docs
+docs:
+    uv run sphinx-build -W -n --keep-going -q -E -b html notebooks/pages build/docs
+    @echo "open build/docs/index.html"
+
 # rewrite the sources in the project's format
 format:
     uv run ruff format

@@ -14,6 +14,7 @@ from vbase_py_utils.expressions import huber_regression, huber_residuals
 from vbase_py_utils.fama_macbeth import fama_macbeth
 from vbase_py_utils.files import sink_file
 from vbase_py_utils.history import inverse_variance_weights, lag_exposures
+from vbase_py_utils.report import write_report
 from vbase_py_utils.results import CrossSectionFits
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "rank_normal",
     "sink_file",
     "winsorize",
+    "write_report",
     "zscore",
 ]

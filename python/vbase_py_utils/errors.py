@@ -139,6 +139,28 @@ class PanelError(VbaseError, ValueError):
         )
 
     @classmethod
+    def repeated_keys(cls, columns: Sequence[str], count: int, example: str) -> Self:
+        """Build the error for rows of another frame than a panel that share their keys."""
+        return cls(
+            f"{_listed(columns)} repeat a key in {_rows(count, at_least=False)}, for example "
+            f"({example}); expected one row for each"
+        )
+
+    @classmethod
+    def missing_factors(cls, missing: Sequence[str], available: Sequence[str]) -> Self:
+        """Build the error for factors that were asked for and are not there."""
+        return cls(
+            f"factors {_listed(missing)} are not there; those there are {_listed(available)}"
+        )
+
+    @classmethod
+    def nothing_shared(cls, what: str, one: Sequence[object], other: Sequence[object]) -> Self:
+        """Build the error for two frames without a common period or factor."""
+        return cls(
+            f"no {what} is in both frames: one has {_listed(one, 3)}, the other {_listed(other, 3)}"
+        )
+
+    @classmethod
     def not_sorted(
         cls, period: str, count: int, now: str, before: str, *, at_least: bool = False
     ) -> Self:

@@ -105,8 +105,8 @@ def factor_returns(
     intercept
         Add a factor "intercept", to which every asset has an exposure of one, before the others.
     categories
-        Columns of categories, as {"sector": "market_cap", "country": None}: an exposure of one or
-        zero for each category, named "sector=Energy", family by family after the others, in the
+        Columns of categories, as ``{"sector": "market_cap", "country": None}``: an exposure of one
+        or zero for each category, named "sector=Energy", family by family after the others, in the
         order of the Enum. Text, or a Categorical, is taken as the Enum of its sorted values,
         from a DataFrame only.
         The factor returns of a family sum to zero in every period, each weighted by the sum of the
@@ -231,6 +231,7 @@ def fit_cross_sections(
     Parameters
     ----------
     panel, exposures, intercept, categories, returns, weights
+        As in ``factor_returns``.
     huber_t, on_failure, tol, max_iter, sorted_by_period, progress
         As in ``factor_returns``.
     period, asset
@@ -300,12 +301,12 @@ def fit_cross_sections(
             on_failure=on_failure,
             sorted_by_period=sorted_by_period,
         )
-        return CrossSectionFits(periods, spec, portfolios)
+        return CrossSectionFits(periods, spec, options, cov_type, portfolios)
     fits = fit_frame(frame, spec, options, **ways)
     # What the portfolios need of the panel stays in memory with the fits.
     needed = frame.select(pl.nth(frame.columns.index(name)) for name in spec.columns)
     portfolios = partial(portfolio_query, needed, spec, options, n_blocks=_n_blocks(frame))
-    return CrossSectionFits(fits, spec, portfolios)
+    return CrossSectionFits(fits, spec, options, cov_type, portfolios)
 
 
 def _with_categories(

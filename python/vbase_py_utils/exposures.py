@@ -83,7 +83,7 @@ def winsorize(
         The lowest and the highest quantile that stay, 0 <= low < high <= 1; interpolated linearly.
     robust_sds
         How far from the median values may be, in units of the robust standard deviation,
-        median |x - median| / 0.67449. Exactly one of the two is given.
+        ``median |x - median| / 0.67449``. Exactly one of the two is given.
 
     Returns
     -------

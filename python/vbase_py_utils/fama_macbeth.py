@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,10 @@ from vbase_py_utils.inference import newey_west_variance
 from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
 from vbase_py_utils.results import FACTOR, STD_ERROR, T_STAT, CrossSectionFits
 from vbase_py_utils.robust import FloatArray
+
+Fits: TypeAlias = CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame]
+# A row per period and a column per factor, or the fits that have such a frame.
+FactorReturns: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream | Fits
 
 PREMIUM, P_VALUE, N_PERIODS = "premium", "p_value", "n_periods"
 SCHEMA = pl.Schema(
@@ -29,11 +33,7 @@ SCHEMA = pl.Schema(
 
 
 def fama_macbeth(
-    factor_returns: pl.DataFrame
-    | pl.LazyFrame
-    | ArrowStream
-    | CrossSectionFits[pl.DataFrame]
-    | CrossSectionFits[pl.LazyFrame],
+    factor_returns: FactorReturns,
     *,
     period: str = "period",
     lags: int | Literal["auto"] = 0,
@@ -84,17 +84,10 @@ def fama_macbeth(
     '0.020 0.0041 4.90'
     """
     _check_lags(lags)
-    if isinstance(factor_returns, CrossSectionFits):
-        frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
-        own = frame.collect_schema().names()[0]
-        if period not in {own, "period"}:
-            raise ValueError(f"period is {period!r}, but that of the fits is {own!r}: leave it out")
-        period = own
-    else:
-        frame = as_frame(factor_returns, "factor_returns")
+    _, factors = read_factor_returns(factor_returns, period)
     rows = [
         (name, *_premium(values.cast(pl.Float64).to_numpy(), lags))
-        for name, values in _factors(frame.lazy().collect(), period).items()
+        for name, values in factors.items()
     ]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
 
@@ -105,8 +98,19 @@ def _check_lags(lags: object) -> None:
         raise ValueError(f"lags is {lags!r}, expected a whole number >= 0 or 'auto'")
 
 
-def _factors(wide: pl.DataFrame, period: str) -> dict[str, pl.Series]:
-    """Values of each factor in order of time; PanelError unless one row per period, and numbers."""
+def read_factor_returns(
+    factor_returns: FactorReturns, period: str
+) -> tuple[pl.Series, dict[str, pl.Series]]:
+    """Collect the periods and the values of each factor, both in order of time.
+
+    Raises as ``fama_macbeth`` unless there is one row per period, and numbers.
+    """
+    if isinstance(factor_returns, CrossSectionFits):
+        frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
+        period = own_period(factor_returns, period)
+    else:
+        frame = as_frame(factor_returns, "factor_returns")
+    wide = frame.lazy().collect()
     if period not in wide.columns:
         raise PanelError.missing_columns("period", [period], wide.columns, "the factor returns")
     # Under names of our own: Polars would read a name such as "^x$" as a pattern.
@@ -125,7 +129,15 @@ def _factors(wide: pl.DataFrame, period: str) -> dict[str, pl.Series]:
     if not repeats.is_empty():
         raise PanelError.repeated_periods(period, len(repeats), label(repeats))
     order = keys.arg_sort()
-    return {name: values.gather(order) for name, values in factors.items()}
+    return keys.gather(order), {name: values.gather(order) for name, values in factors.items()}
+
+
+def own_period(fits: Fits, period: str) -> str:
+    """Give the period column of the fits; ValueError if another one was asked for."""
+    own = fits.factor_returns.collect_schema().names()[0]
+    if period not in {own, "period"}:
+        raise ValueError(f"period is {period!r}, but that of the fits is {own!r}: leave it out")
+    return own
 
 
 def _is_number(dtype: pl.DataType) -> bool:

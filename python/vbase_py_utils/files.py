@@ -86,20 +86,25 @@ def sink_file(query: pl.LazyFrame, path: str | Path) -> None:
     """
     path = Path(path)
     check_kind(path)
-    if path.is_dir():
-        raise PanelError(f"{path} is a directory, expected a file to write")
-    if not path.parent.is_dir():
-        raise PanelError(f"{path.parent} is not a directory")
-    with _whole(path) as part:
+    check_place(path)
+    with whole_file(path) as part:
         if path.suffix.lower() == CSV:
             query.sink_csv(part)
         else:
             query.sink_parquet(part)
 
 
+def check_place(path: Path) -> None:
+    """Raise PanelError where no file can be written: a directory, or in none."""
+    if path.is_dir():
+        raise PanelError(f"{path} is a directory, expected a file to write")
+    if not path.parent.is_dir():
+        raise PanelError(f"{path.parent} is not a directory")
+
+
 def write_answer(answer: pl.DataFrame, path: Path) -> None:
     """Write a frame into a file that is there whole or not at all."""
-    with _whole(path) as part:
+    with whole_file(path) as part:
         if path.suffix.lower() == CSV:
             answer.write_csv(part)
         else:
@@ -107,7 +112,7 @@ def write_answer(answer: pl.DataFrame, path: Path) -> None:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """Give a place beside ``path`` to write to, which is renamed if all goes well."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name

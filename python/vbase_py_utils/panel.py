@@ -316,6 +316,12 @@ def label(keys: pl.Series) -> str:
         return str(keys.to_physical()[0])
 
 
+def one_line(text: str, most: int = 40) -> str:
+    """Keep text on its line: what does not print is escaped, and what is too long is cut."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _are_ordered(rows: pl.DataFrame) -> bool:
     """Whether (period, asset), or (asset, period), only ever increases; then none can repeat."""
     up, level = (

@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 import polars as pl
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.irls import Status
-from vbase_py_utils.panel import ASSET, PERIOD, PanelSpec, label
+from vbase_py_utils.inference import CovType
+from vbase_py_utils.irls import SolverOptions, Status
+from vbase_py_utils.panel import ASSET, PERIOD, PanelSpec, label, one_line
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -46,7 +47,7 @@ DIAGNOSTICS = (
 )
 
 # What a line of the summary holds.
-SHOWN_FACTORS, SHOWN_CHARACTERS = 6, 40
+SHOWN_FACTORS = 6
 
 
 def inner_std_errors(spec: PanelSpec) -> list[str]:
@@ -81,6 +82,8 @@ class CrossSectionFits(Generic[Frame]):
 
     _periods: Frame
     _spec: PanelSpec
+    _options: SolverOptions
+    _cov_type: CovType
     _portfolios: Callable[[], pl.LazyFrame]
 
     @cached_property
@@ -180,7 +183,13 @@ class CrossSectionFits(Generic[Frame]):
         ``factor_portfolios`` alone go back to the query of the panel. Raises what the estimating
         function says it raises for the values of the panel.
         """
-        return CrossSectionFits(self._periods.lazy().collect(), self._spec, self._portfolios)
+        return CrossSectionFits(
+            self._periods.lazy().collect(),
+            self._spec,
+            self._options,
+            self._cov_type,
+            self._portfolios,
+        )
 
     @property
     def _period(self) -> pl.Expr:
@@ -200,7 +209,7 @@ def _summary(periods: pl.DataFrame | pl.LazyFrame, spec: PanelSpec) -> tuple[str
         return "CrossSectionFits, lazy: collect() runs the fit", factors
     if periods.is_empty():
         return "CrossSectionFits", {"periods": "0"} | factors
-    first, last = (_shown(label(end[PERIOD])) for end in (periods.head(1), periods.tail(1)))
+    first, last = (one_line(label(end[PERIOD])) for end in (periods.head(1), periods.tail(1)))
     assets = periods[ASSET].explode().n_unique()
     usable, *medians = periods.select(pl.median(N_ASSETS, R_SQUARED, ROBUST_R_SQUARED)).row(0)
     r_squared, robust = ("none" if value is None else f"{value:.3g}" for value in medians)
@@ -228,13 +237,7 @@ def _as_html(title: str, lines: dict[str, str]) -> str:
     return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
 
 
-def _shown(text: str) -> str:
-    """Keep text on its line: without line breaks, and cut where it is too long."""
-    text = repr(text)[1:-1]
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-
-
 def _factors(names: tuple[str, ...]) -> str:
-    shown = ", ".join(_shown(name) for name in names[:SHOWN_FACTORS])
+    shown = ", ".join(one_line(name) for name in names[:SHOWN_FACTORS])
     rest = len(names) - SHOWN_FACTORS
     return f"{len(names)}: {shown}" + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,170 @@
+"""What a chart needs of a frame, checked, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.fama_macbeth import FactorReturns, Fits, own_period, read_factor_returns
+from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
+from vbase_py_utils.results import FACTOR, CrossSectionFits
+from vbase_py_utils.robust import FloatArray
+
+Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream
+
+
+def read_series(
+    factor_returns: FactorReturns, factors: str | Iterable[str] | None, period: str
+) -> tuple[pl.Series, dict[str, FloatArray]]:
+    """Give the periods in order and the values of the factors asked for, NaN where missing."""
+    periods, values = read_factor_returns(factor_returns, period)
+    return periods, {name: floats(values[name]) for name in chosen(list(values), factors)}
+
+
+def read_both(
+    one: FactorReturns, other: FactorReturns, factors: str | Iterable[str] | None, period: str
+) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Give the values that two frames of factor returns have for the same factors and periods.
+
+    Raises PanelError where they have no period or factor in common, or other types of periods.
+    """
+    (periods, values), (theirs, other_values) = (
+        read_factor_returns(frame, period) for frame in (one, other)
+    )
+    if periods.dtype != theirs.dtype:
+        raise PanelError.other_key_type("period", period, theirs.dtype, periods.dtype)
+    shared = [name for name in values if name in other_values]
+    places = (
+        periods.to_frame()
+        .with_row_index("one")
+        .join(theirs.to_frame().with_row_index("other"), on=PERIOD, maintain_order="left")
+    )
+    if not shared:
+        raise PanelError.nothing_shared("factor", list(values), list(other_values))
+    if places.is_empty():
+        raise PanelError.nothing_shared("period", periods.to_list(), theirs.to_list())
+    return {
+        name: (
+            floats(values[name].gather(places["one"])),
+            floats(other_values[name].gather(places["other"])),
+        )
+        for name in chosen(shared, factors)
+    }
+
+
+def read_table(
+    source: Frame | Fits,
+    frame: str,
+    keys: dict[str, str],
+    values: Sequence[str],
+) -> pl.DataFrame:
+    """Collect a frame of the fits, or one like it: keys under our names, values as Float64.
+
+    ``keys``: from our names to theirs, the period first if there is one; fits have names of their
+    own. Raises PanelError for a missing column, values that are no numbers, keys that are missing
+    or repeat.
+    """
+    if isinstance(source, CrossSectionFits):
+        own_period(source, keys[PERIOD])
+        given = getattr(source, frame)
+        keys = dict(zip(keys, given.collect_schema().names(), strict=False))
+    else:
+        given = as_frame(source, frame)
+    schema = given.collect_schema()
+    columns = [*keys.values(), *values]
+    missing = [name for name in columns if name not in schema]
+    if missing:
+        raise PanelError.missing_columns("column", missing, schema.names(), frame)
+    for name in values:
+        if not (schema[name].is_numeric() or schema[name] == pl.Null):
+            raise PanelError.not_numeric("value", name, schema[name])
+    for role, name in keys.items():
+        check_key_type(role, name, schema[name])
+    # By position: Polars would read a name such as "^x$" as a pattern.
+    columns_of = {
+        name: pl.nth(schema.names().index(column)).alias(name)
+        for name, column in zip([*keys, *values], columns, strict=True)
+    }
+    table: pl.DataFrame = given.lazy().select(columns_of.values()).collect()
+    for role, column in keys.items():
+        absent = missing_keys(table[role])
+        if absent.any():
+            row = table.filter(absent).select(pl.exclude(role)).head(1)
+            example = ", ".join(f"{name} is {label(row[name])}" for name in row.columns)
+            raise PanelError.missing_keys(role, column, int(absent.sum()), example)
+    repeats = table.filter(table.select(*keys).is_duplicated())
+    if not repeats.is_empty():
+        example = ", ".join(label(repeats[role]) for role in keys)
+        raise PanelError.repeated_keys(list(keys.values()), repeats.height, example)
+    return table.cast(dict.fromkeys(values, pl.Float64))
+
+
+def unstacked(table: pl.DataFrame, values: str) -> tuple[pl.Series, dict[str, FloatArray]]:
+    """Give the periods in order and, of a table of coefficients, the values of each factor."""
+    periods = table[PERIOD].unique().sort()
+    places = table.join(periods.to_frame().with_row_index("place"), on=PERIOD)
+    columns = {}
+    for (factor,), rows in places.group_by(FACTOR, maintain_order=True):
+        column = np.full(len(periods), np.nan)
+        column[rows["place"]] = floats(rows[values])
+        columns[str(factor)] = column
+    return periods, columns
+
+
+def chosen(names: list[str], factors: str | Iterable[str] | None) -> list[str]:
+    """Give the factors asked for, None: all; PanelError for one that is not among the names."""
+    if factors is None:
+        return names
+    wanted = [factors] if isinstance(factors, str) else list(dict.fromkeys(factors))
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise PanelError.missing_factors(missing, names)
+    return wanted
+
+
+def floats(values: pl.Series) -> FloatArray:
+    """Turn numbers into an array, NaN where they are missing or infinite."""
+    array = values.cast(pl.Float64).to_numpy().copy()
+    array[~np.isfinite(array)] = np.nan
+    return array
+
+
+def running_mean(values: FloatArray, window: int) -> FloatArray:
+    """Average over the numbers of the window about each; NaN stays NaN."""
+    means = _series(values).rolling_mean(window, min_samples=1, center=True)
+    return np.where(np.isfinite(values), floats(means), np.nan)
+
+
+def error_of_mean(errors: FloatArray, window: int) -> FloatArray:
+    """Give the standard error of a running mean, if those it averages are independent."""
+    if window == 1:
+        return errors
+    squares = _series(errors**2).rolling_sum(window, min_samples=1, center=True)
+    count = pl.Series(np.isfinite(errors)).cast(pl.Float64)
+    count = count.rolling_sum(window, min_samples=1, center=True)
+    # Without any error there: NaN.
+    return np.sqrt(floats(squares)) / np.where(floats(count) > 0, floats(count), np.nan)
+
+
+def running_median(values: FloatArray, window: int) -> FloatArray:
+    """Take the median of the numbers of the window about each; NaN stays NaN."""
+    medians = _series(values).rolling_median(window, min_samples=1, center=True)
+    return np.where(np.isfinite(values), floats(medians), np.nan)
+
+
+def correlation(one: FloatArray, other: FloatArray) -> float:
+    """Correlate over what both have; NaN for fewer than three pairs, or one that does not vary."""
+    both = np.isfinite(one) & np.isfinite(other)
+    pair = np.stack([one[both], other[both]])
+    if pair.shape[1] < 3 or not np.ptp(pair, axis=1).all():
+        return np.nan
+    # The squares of very small or large units must be numbers.
+    return float(np.corrcoef(pair / np.abs(pair).max(axis=1, keepdims=True))[0, 1])
+
+
+def _series(values: FloatArray) -> pl.Series:
+    return pl.Series(values, nan_to_null=True)

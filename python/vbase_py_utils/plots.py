@@ -1,0 +1,521 @@
+"""Charts of factor returns and of what stands behind them, drawn by matplotlib.
+
+Every function takes the frames of a fit, or the fits themselves, and optionally the axes to draw
+on; it gives back the axes. Needs the extra ``plot``. Missing numbers are gaps; colours are told
+apart with any colour vision; names of the data are cut, and never read as mathematics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import NormalDist
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+
+from vbase_py_utils.chart_data import (
+    Frame,
+    chosen,
+    correlation,
+    error_of_mean,
+    floats,
+    read_both,
+    read_series,
+    read_table,
+    running_mean,
+    running_median,
+    unstacked,
+)
+from vbase_py_utils.drawing import (
+    COLOURS,
+    GREY,
+    LIGHT_GREY,
+    axes_for,
+    draw_heat_map,
+    draw_lines,
+    draw_points,
+    foremost,
+    label_names,
+    label_steps,
+    largest,
+    limit_to,
+    lone,
+    places,
+)
+from vbase_py_utils.fama_macbeth import FactorReturns, Fits, fama_macbeth
+from vbase_py_utils.panel import ASSET, PERIOD, label
+from vbase_py_utils.results import (
+    FACTOR,
+    FACTOR_RETURN,
+    N_ASSETS,
+    N_DOWNWEIGHTED,
+    R_SQUARED,
+    ROBUST_R_SQUARED,
+    ROBUSTNESS_WEIGHT,
+    STD_ERROR,
+    T_STAT,
+    CrossSectionFits,
+)
+from vbase_py_utils.robust import FloatArray
+
+# So many bands can be told apart.
+MOST_BANDS = 3
+# More periods than these are drawn as running means or medians over a fiftieth of them.
+MOST_SINGLE_PERIODS, RUNS = 250, 50
+# R squared below this is off the chart: it has no lower bound.
+LEAST_R_SQUARED = -0.5
+# Correlations of more factors than these are colours only.
+MOST_NUMBERS = 12
+
+
+def cumulative_returns(
+    factor_returns: FactorReturns,
+    *,
+    factors: str | Iterable[str] | None = None,
+    period: str = "period",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the running sum of factor returns, a line per factor.
+
+    Factor returns are those of a unit of exposure, so they add up and do not compound. Of more than
+    six factors, the six whose sums go furthest from zero have colours, the others are grey.
+
+    Parameters
+    ----------
+    factor_returns
+        A frame as ``factor_returns`` gives it, or the result of ``fit_cross_sections``.
+    factors
+        Names of those to draw; None: all.
+    period
+        Column of the period, if a frame is given. Dates and times make an axis of dates, anything
+        else is drawn in equal steps.
+    ax
+        Axes to draw on; None: those of a new figure.
+
+    Returns
+    -------
+    Axes
+        Vertical in units of returns. A missing factor return is a gap, and counts as zero after it.
+
+    Raises
+    ------
+    PanelError, ValueError, TypeError
+        As ``fama_macbeth``; a name in ``factors`` is not there.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import plots
+    >>> monthly = pl.DataFrame({"period": ["03", "01", "02"], "beta": [0.03, 0.01, None]})
+    >>> line = plots.cumulative_returns(monthly).lines[0]
+    >>> line.get_ydata().round(2).tolist()
+    [0.01, nan, 0.04]
+    """
+    periods, returns = read_series(factor_returns, factors, period)
+    ax = axes_for(ax)
+    sums = {
+        name: np.where(np.isfinite(values), np.nancumsum(values), np.nan)
+        for name, values in returns.items()
+    }
+    furthest = foremost({name: largest(values) for name, values in sums.items()})
+    draw_lines(ax, periods, sums, furthest)
+    ax.set_ylabel("sum of factor returns")
+    return ax
+
+
+def confidence_bands(
+    coefficients: Frame | Fits,
+    *,
+    factors: str | Iterable[str] | None = None,
+    level: float = 0.95,
+    period: str = "period",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the factor return of every period with its confidence band.
+
+    More than 250 factor returns would be a thicket: then their running means are drawn, over a
+    fiftieth of the periods, with bands that take the errors of periods to be independent.
+
+    Parameters
+    ----------
+    coefficients
+        The frame ``coefficients`` of a fit (period, factor, factor_return, std_error), or the fits.
+    factors
+        Names of those to draw. None: all, or of more than three those with the largest median
+        absolute t-value.
+    level
+        Confidence, for every period by itself: the band is the factor return plus and minus
+        1.96 standard errors at 0.95, quantiles being the normal's.
+    period, ax
+        As in ``cumulative_returns``.
+
+    Returns
+    -------
+    Axes
+        Vertical in units of returns. A missing factor return is a gap; one without a standard error
+        has no band. The widest hundredth of the bands may leave the axes, no line does.
+
+    Raises
+    ------
+    PanelError
+        A column is missing or not numeric, a period is null, a (period, factor) repeats.
+    ValueError, TypeError
+        ``level`` is not between 0 and 1; ``period`` is not that of the fits; no frame is given.
+
+    Examples
+    --------
+    >>> from vbase_py_utils import fit_cross_sections, plots
+    >>> from vbase_py_utils.demo import simulated_panel
+    >>> fits = fit_cross_sections(simulated_panel()[0], ["Factor_0", "Factor_1", "Factor_2"])
+    >>> ax = plots.confidence_bands(fits, factors=["Factor_1"])
+    >>> len(ax.lines), len(ax.collections)
+    (2, 1)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level!r}, expected a number between 0 and 1")
+    keys = {PERIOD: period, FACTOR: FACTOR}
+    table = read_table(coefficients, "coefficients", keys, (FACTOR_RETURN, STD_ERROR))
+    periods, returns = unstacked(table, FACTOR_RETURN)
+    _, errors = unstacked(table, STD_ERROR)
+    names, shown = chosen(list(returns), factors), ""
+    if factors is None and len(names) > MOST_BANDS:
+        shown = f"{MOST_BANDS} of {len(names)} factors"
+        names = foremost(
+            {name: _median_t(returns[name], errors[name]) for name in names}, MOST_BANDS
+        )
+    window = _window(len(periods))
+    width = NormalDist().inv_cdf(0.5 + level / 2)
+    ax = axes_for(ax)
+    x, edges = places(periods), []
+    middles = {name: running_mean(returns[name], window) for name in names}
+    draw_lines(ax, periods, middles, names[: len(COLOURS)], shown)
+    for line, (name, middle) in zip(ax.lines, middles.items(), strict=False):
+        margin = width * error_of_mean(errors[name], window)
+        low, high = middle - margin, middle + margin
+        ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+        alone = lone(low)
+        if alone.any():
+            ax.vlines(x[alone], low[alone], high[alone], color=line.get_color(), alpha=0.5)
+        edges += [low, high]
+    limit_to(ax, np.concatenate(list(middles.values())), np.concatenate(edges))
+    of_window = f", mean of {window} periods" if window > 1 else ""
+    ax.set_ylabel(f"factor return{of_window}, {100 * level:g} % band")
+    return ax
+
+
+def true_against_estimated(
+    truth: FactorReturns,
+    estimated: FactorReturns,
+    *,
+    factors: str | Iterable[str] | None = None,
+    period: str = "period",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw estimated factor returns over the true ones, a point per period and factor.
+
+    Parameters
+    ----------
+    truth, estimated
+        Frames as ``factor_returns`` gives them, or fits; the periods and factors of both are drawn.
+    factors, period, ax
+        As in ``cumulative_returns``. Of more than six factors, the six that are furthest off in a
+        period have colours.
+
+    Returns
+    -------
+    Axes
+        Both axes in units of returns, with the line where both are equal.
+
+    Raises
+    ------
+    PanelError, ValueError, TypeError
+        As ``fama_macbeth``; no period or factor is in both, or the types of the periods differ.
+
+    Examples
+    --------
+    >>> from vbase_py_utils import factor_returns, plots
+    >>> from vbase_py_utils.demo import simulated_panel
+    >>> panel, truth = simulated_panel()
+    >>> estimated = factor_returns(panel, ["Factor_0", "Factor_1", "Factor_2"])
+    >>> ax = plots.true_against_estimated(truth, estimated)
+    >>> ax.get_xlabel(), ax.get_ylabel(), len(ax.collections)
+    ('true factor return', 'estimated factor return', 3)
+    """
+    ax = axes_for(ax, width=7, height=5)
+    draw_points(ax, read_both(truth, estimated, factors, period))
+    ax.set(xlabel="true factor return", ylabel="estimated factor return")
+    return ax
+
+
+def robust_against_least_squares(
+    robust: FactorReturns,
+    least_squares: FactorReturns,
+    *,
+    factors: str | Iterable[str] | None = None,
+    period: str = "period",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw robust factor returns over those of least squares, a point per period and factor.
+
+    Points far from the line are periods that outliers would have spoilt.
+
+    Parameters
+    ----------
+    robust, least_squares
+        Frames as ``factor_returns`` gives them, or fits: one with the default ``huber_t``, one with
+        an infinite one.
+    factors, period, ax
+        As in ``true_against_estimated``.
+
+    Returns
+    -------
+    Axes
+        Both axes in units of returns, with the line where both are equal.
+
+    Raises
+    ------
+    PanelError, ValueError, TypeError
+        As ``true_against_estimated``.
+
+    Examples
+    --------
+    >>> import math
+    >>> from vbase_py_utils import factor_returns, plots
+    >>> from vbase_py_utils.demo import simulated_panel
+    >>> panel, _ = simulated_panel()
+    >>> fits = [factor_returns(panel, "Factor_0", huber_t=t) for t in (1.345, math.inf)]
+    >>> ax = plots.robust_against_least_squares(*fits)
+    >>> ax.get_xlabel(), len(ax.collections[0].get_offsets())
+    ('least squares', 12)
+    """
+    ax = axes_for(ax, width=7, height=5)
+    draw_points(ax, read_both(least_squares, robust, factors, period))
+    ax.set(xlabel="least squares", ylabel="robust")
+    return ax
+
+
+def t_values(premia: Frame | Fits, *, ax: Axes | None = None) -> Axes:
+    """Draw t-values as bars, with lines at minus and plus two standard errors.
+
+    Parameters
+    ----------
+    premia
+        A frame with the columns factor and t_stat, a row per factor: that of ``fama_macbeth``, or
+        the ``coefficients`` of one period. Of fits, the premia are drawn, with Newey-West standard
+        errors of automatic lags.
+    ax
+        Axes to draw on; None: those of a new figure, as high as the factors need.
+
+    Returns
+    -------
+    Axes
+        A horizontal bar per factor, the first on top; those within two standard errors of zero are
+        grey, and a missing t-value has no bar.
+
+    Raises
+    ------
+    PanelError
+        A column is missing or not numeric, a factor repeats.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import plots
+    >>> premia = pl.DataFrame({"factor": ["value", "size"], "t_stat": [3.1, None]})
+    >>> [float(bar.get_width()) for bar in plots.t_values(premia).patches]
+    [3.1]
+    """
+    if isinstance(premia, CrossSectionFits):
+        premia = fama_macbeth(premia, lags="auto")
+    table = read_table(premia, "premia", {FACTOR: FACTOR}, (T_STAT,))
+    names, t = table[FACTOR].to_list(), floats(table[T_STAT])
+    ax = axes_for(ax, height=min(12, 1.2 + 0.25 * len(names)))
+    there = np.flatnonzero(np.isfinite(t))
+    colours = [COLOURS[0] if abs(value) > 2 else LIGHT_GREY for value in t[there]]
+    ax.barh(there, t[there], color=colours)
+    ax.axvline(0, color=GREY, linewidth=0.8)
+    for two in (-2, 2):
+        ax.axvline(two, color=GREY, linewidth=0.8, linestyle="--")
+    label_names(ax.yaxis, names)
+    # The first on top.
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xlabel("t-value")
+    return ax
+
+
+def fit_quality(
+    diagnostics: Frame | Fits, *, period: str = "period", ax: Axes | None = None
+) -> Axes:
+    """Draw R squared, plain and robust, and the share of down-weighted assets over time.
+
+    Parameters
+    ----------
+    diagnostics
+        The frame ``diagnostics`` of a fit, or the fits.
+    period, ax
+        As in ``cumulative_returns``.
+
+    Returns
+    -------
+    Axes
+        Vertical from 0, or lower where R squared is, to 1; R squared below -0.5 is off the chart.
+        Of more than 250 periods, running medians over a fiftieth of them are drawn.
+
+    Raises
+    ------
+    PanelError, ValueError, TypeError
+        As ``confidence_bands``.
+
+    Examples
+    --------
+    >>> from vbase_py_utils import fit_cross_sections, plots
+    >>> from vbase_py_utils.demo import simulated_panel
+    >>> fits = fit_cross_sections(simulated_panel()[0], ["Factor_0", "Factor_1", "Factor_2"])
+    >>> ax = plots.fit_quality(fits)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['R squared', 'robust R squared', 'down-weighted assets']
+    """
+    columns = (R_SQUARED, ROBUST_R_SQUARED, N_DOWNWEIGHTED, N_ASSETS)
+    table = read_table(diagnostics, "diagnostics", {PERIOD: period}, columns).sort(PERIOD)
+    share = floats(table[N_DOWNWEIGHTED]) / np.fmax(floats(table[N_ASSETS]), 1)
+    curves = {
+        "R squared": floats(table[R_SQUARED]),
+        "robust R squared": floats(table[ROBUST_R_SQUARED]),
+        "down-weighted assets": share,
+    }
+    window = _window(table.height)
+    curves = {name: running_median(values, window) for name, values in curves.items()}
+    ax = axes_for(ax)
+    draw_lines(ax, table[PERIOD], curves, list(curves))
+    least = np.fmin.reduce([0, *np.concatenate(list(curves.values()))])
+    ax.set_ylim(max(LEAST_R_SQUARED, least) - 0.02, 1.02)
+    if window > 1:
+        ax.set_ylabel(f"median of {window} periods")
+    return ax
+
+
+def robustness_weights(
+    specific_returns: Frame | Fits,
+    *,
+    most: int = 40,
+    period: str = "period",
+    asset: str = "asset",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a heat map of robustness weights: assets by periods, the most down-weighted on top.
+
+    Parameters
+    ----------
+    specific_returns
+        The frame ``specific_returns`` of a fit (period, asset, robustness_weight), or the fits.
+    most
+        How many assets to draw: those whose weights fall short of one by most, summed over time.
+    period, asset
+        Columns of the keys, if a frame is given.
+    ax
+        Axes to draw on; None: those of a new figure.
+
+    Returns
+    -------
+    Axes
+        A row per asset, a column per period in equal steps; 1 is full weight. Grey where the
+        asset has no weight: it was not there, or not used.
+
+    Raises
+    ------
+    PanelError
+        A column is missing or not numeric, a key is null, a (period, asset) repeats.
+    ValueError, TypeError
+        ``most`` is not a whole number >= 1; ``period`` is not that of the fits; no frame is given.
+
+    Examples
+    --------
+    >>> from vbase_py_utils import fit_cross_sections, plots
+    >>> from vbase_py_utils.demo import simulated_panel
+    >>> fits = fit_cross_sections(simulated_panel()[0], ["Factor_0", "Factor_1", "Factor_2"])
+    >>> plots.robustness_weights(fits, most=5).images[0].get_array().shape
+    (5, 12)
+    """
+    if not isinstance(most, int | np.integer) or most < 1:
+        raise ValueError(f"most is {most!r}, expected a whole number >= 1")
+    keys = {PERIOD: period, ASSET: asset}
+    table = read_table(specific_returns, "specific_returns", keys, (ROBUSTNESS_WEIGHT,))
+    periods = table[PERIOD].unique().sort()
+    lost = (1 - pl.col(ROBUSTNESS_WEIGHT)).sum()
+    worst = table.group_by(ASSET).agg(lost=lost).sort("lost", ASSET, descending=[True, False])
+    worst = worst.head(most).with_row_index("row")
+    cells = table.join(worst, on=ASSET).join(periods.to_frame().with_row_index("column"), on=PERIOD)
+    weights = np.full((worst.height, len(periods)), np.nan)
+    weights[cells["row"], cells["column"]] = floats(cells[ROBUSTNESS_WEIGHT])
+    ax = axes_for(ax, width=9, height=min(10, 1.5 + 0.2 * worst.height))
+    draw_heat_map(ax, weights, "magma", 0, "robustness weight", square=False)
+    label_steps(ax, periods, np.arange(len(periods)))
+    label_names(ax.yaxis, [label(worst[ASSET].slice(row, 1)) for row in range(worst.height)])
+    return ax
+
+
+def correlations(
+    factor_returns: FactorReturns,
+    *,
+    factors: str | Iterable[str] | None = None,
+    period: str = "period",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the correlations of factor returns over time as a heat map.
+
+    Parameters
+    ----------
+    factor_returns, factors, period, ax
+        As in ``cumulative_returns``.
+
+    Returns
+    -------
+    Axes
+        A row and a column per factor, with numbers if there are at most twelve. A pair is
+        correlated over the periods that have both; grey where these are fewer than three, or
+        one of the two does not vary.
+
+    Raises
+    ------
+    PanelError, ValueError, TypeError
+        As ``cumulative_returns``.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import plots
+    >>> monthly = pl.DataFrame({"period": [1, 2, 3], "a": [1.0, 2.0, 3.0], "b": [1.0, 0.0, -1.0]})
+    >>> plots.correlations(monthly).images[0].get_array().round(2).tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
+    """
+    _, returns = read_series(factor_returns, factors, period)
+    names = list(returns)
+    matrix = np.array([[correlation(returns[a], returns[b]) for a in names] for b in names])
+    side = min(12, 3 + 0.3 * len(names))
+    ax = axes_for(ax, width=side + 1, height=side)
+    draw_heat_map(ax, matrix, "PuOr", -1, "correlation", square=True)
+    if len(names) <= MOST_NUMBERS:
+        for (row, column), value in np.ndenumerate(matrix):
+            if np.isfinite(value):
+                colour = "white" if abs(value) > 0.6 else "black"
+                ax.text(
+                    column,
+                    row,
+                    f"{round(value, 2) + 0.0:.2f}",
+                    ha="center",
+                    va="center",
+                    color=colour,
+                )
+    label_names(ax.xaxis, names, rotation=90)
+    label_names(ax.yaxis, names)
+    return ax
+
+
+def _median_t(returns: FloatArray, errors: FloatArray) -> float:
+    there = errors > 0
+    return float(np.median(np.abs(returns[there]) / errors[there])) if there.any() else np.nan
+
+
+def _window(n_periods: int) -> int:
+    return 1 if n_periods <= MOST_SINGLE_PERIODS else n_periods // RUNS
