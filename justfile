@@ -7,7 +7,7 @@ _default:
 demo:
     uv run python -m vbase_py_utils
 
-# everything: lint, types, tests, doctests, README examples, notebooks
+# everything: lint, types, tests, doctests, examples, pages, notebooks
 test: lint type
     uv run pytest
 
@@ -46,6 +46,10 @@ notebooks:
 docs:
     uv run sphinx-build -W -n --keep-going -q -E -b html notebooks/pages build/docs
     @echo "open build/docs/index.html"
+
+# draw the picture of the README
+picture:
+    uv run python notebooks/picture.py notebooks/picture.png
 
 # rewrite the sources in the project's format
 format:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,20 +14,20 @@ from vbase_py_utils import __all__ as public_names
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-NAMES = ["lazy", "pandas", "notebook", "expressions", "one pass", "model", "result"]
+NAMES = ["lazy", "pandas", "notebook"]
 
 
-def test_there_is_an_example_for_each_way_in_and_for_the_result():
+def test_there_is_an_example_for_each_way_in():
     assert len(EXAMPLES) == len(NAMES)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
-def test_example_runs_and_prints_what_it_says(example, tmp_path, monkeypatch, capsys, french_panel):
+def test_example_runs_and_prints_what_it_says(example, tmp_path, monkeypatch, capsys):
     import matplotlib as mpl
 
     mpl.use("agg")
     monkeypatch.chdir(tmp_path)
-    exec(compile(example, "README.md", "exec"), {"panel": french_panel})
+    exec(compile(example, "README.md", "exec"), {})
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     promised = [line[2:] for line in example.splitlines() if line.startswith("# ")]
     assert promised
@@ -41,3 +43,21 @@ def test_commands_are_those_of_ci():
 
 def test_every_public_name_is_in_the_readme():
     assert [name for name in public_names if name not in README] == []
+
+
+def test_links_lead_to_files():
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_the_picture_is_what_the_code_draws(tmp_path):
+    from matplotlib.testing.compare import compare_images
+
+    script, committed = (ROOT / "notebooks" / f"picture.{suffix}" for suffix in ("py", "png"))
+    drawn = tmp_path / "picture.png"
+    command = [sys.executable, "-W", "error", script, drawn]
+    subprocess.run(command, check=True)
+    # Versions of matplotlib set letters a pixel apart.
+    assert compare_images(str(committed), str(drawn), tol=15) is None
+    assert committed.stat().st_size < 250_000

@@ -1,10 +1,17 @@
 """How Sphinx builds these pages: `just docs`. Nothing they show comes from the network."""
 
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.pycode import ModuleAnalyzer
+
+from vbase_py_utils import fit_cross_sections, write_report
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import picture  # the market that the pictures show
 
 project = "vbase-py-utils"
 version = release = version_of(project)
@@ -13,7 +20,13 @@ copyright = author  # no year that would have to be kept up
 language = "en"
 smartquotes_action = "De"  # dashes and dots: quotes are often those of strings
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "matplotlib.sphinxext.plot_directive",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 # "$500" is no formula.
@@ -38,6 +51,20 @@ nitpick_ignore_regex = [
     ("py:class", r"vbase_py_utils\.results\.Frame"),
 ]
 
+# What stands before the code of every picture.
+plot_pre_code = """
+from picture import FACTORS, simulated
+from vbase_py_utils import fit_cross_sections, plots
+
+panel, truth = simulated()
+fits = fit_cross_sections(panel, FACTORS)
+least_squares = fit_cross_sections(panel, FACTORS, huber_t=float("inf"))
+"""
+plot_include_source = True
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_formats = ["svg"]
+
 html_theme = "furo"
 html_title = f"{project} {version}"
 html_math_renderer = "mathml"
@@ -55,7 +82,7 @@ def visit_math(translator, node):
 
 
 def visit_math_block(translator, node):
-    """The same for a formula on a line of its own."""
+    """Write a formula on a line of its own as MathML."""
     translator.body.append(translator.starttag(node, "div", CLASS="math"))
     translator.body.append(tex2mathml(node.astext(), as_block=True) + "</div>\n")
     raise nodes.SkipNode
@@ -70,7 +97,17 @@ def keep_whole(app, what, name, obj, options, lines):
         lines[:0] = ["..", ""]
 
 
+def write_example(app, exception):
+    """Put a report beside the pages that speak of it."""
+    if exception is None:
+        panel, _ = picture.simulated()
+        fits = fit_cross_sections(panel, picture.FACTORS)
+        write_report(fits, app.outdir / "example_report.html", title="A simulated market")
+
+
 def setup(app):
+    """Tell Sphinx what is above."""
+    app.connect("build-finished", write_example)
     app.connect("autodoc-process-docstring", keep_whole, priority=400)  # before Napoleon, at 500
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     # One signature with all arguments instead of the overloads, which only tell type checkers that

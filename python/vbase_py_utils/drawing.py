@@ -171,11 +171,9 @@ def draw_heat_map(
     ax.figure.colorbar(image, ax=ax, label=name, shrink=0.8)
 
 
-def limit_to(ax: Axes, values: FloatArray, edges: FloatArray) -> None:
-    """Make room for all values and all but the outermost hundredth of the edges about them."""
-    edges = edges[np.isfinite(edges)]
-    low, high = _span(np.concatenate([values, np.quantile(edges, [0.01, 0.99])]))
-    ax.set_ylim(low, high)
+def limit_to(ax: Axes, values: FloatArray) -> None:
+    """Make the vertical axis reach all values, and no further."""
+    ax.set_ylim(*_span(values))
 
 
 def largest(values: FloatArray) -> float:

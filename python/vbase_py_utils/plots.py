@@ -61,6 +61,8 @@ from vbase_py_utils.robust import FloatArray
 
 # So many bands can be told apart.
 MOST_BANDS = 3
+# Bands so many times as wide as the median one do not stretch the axis.
+WIDE = 5
 # More periods than these are drawn as running means or medians over a fiftieth of them.
 MOST_SINGLE_PERIODS, RUNS = 250, 50
 # R squared below this is off the chart: it has no lower bound.
@@ -154,7 +156,7 @@ def confidence_bands(
     -------
     Axes
         Vertical in units of returns. A missing factor return is a gap; one without a standard error
-        has no band. The widest hundredth of the bands may leave the axes, no line does.
+        has no band. A band more than five times as wide as the median one may leave the axes.
 
     Raises
     ------
@@ -181,15 +183,18 @@ def confidence_bands(
     names, shown = chosen(list(returns), factors), ""
     if factors is None and len(names) > MOST_BANDS:
         shown = f"{MOST_BANDS} of {len(names)} factors"
-        names = foremost(
-            {name: _median_t(returns[name], errors[name]) for name in names}, MOST_BANDS
-        )
+        t = {
+            name: np.abs(returns[name][some]) / errors[name][some]
+            for name, some in ((name, errors[name] > 0) for name in names)
+        }
+        names = foremost({name: _median(values) for name, values in t.items()}, MOST_BANDS)
     window = _window(len(periods))
     width = NormalDist().inv_cdf(0.5 + level / 2)
     ax = axes_for(ax)
-    x, edges = places(periods), []
+    x = places(periods)
     middles = {name: running_mean(returns[name], window) for name in names}
     draw_lines(ax, periods, middles, names[: len(COLOURS)], shown)
+    reach = []
     for line, (name, middle) in zip(ax.lines, middles.items(), strict=False):
         margin = width * error_of_mean(errors[name], window)
         low, high = middle - margin, middle + margin
@@ -197,8 +202,9 @@ def confidence_bands(
         alone = lone(low)
         if alone.any():
             ax.vlines(x[alone], low[alone], high[alone], color=line.get_color(), alpha=0.5)
-        edges += [low, high]
-    limit_to(ax, np.concatenate(list(middles.values())), np.concatenate(edges))
+        usual = np.fmin(margin, WIDE * _median(margin))
+        reach += [middle, middle - usual, middle + usual]
+    limit_to(ax, np.concatenate(reach))
     of_window = f", mean of {window} periods" if window > 1 else ""
     ax.set_ylabel(f"factor return{of_window}, {100 * level:g} % band")
     return ax
@@ -512,9 +518,10 @@ def correlations(
     return ax
 
 
-def _median_t(returns: FloatArray, errors: FloatArray) -> float:
-    there = errors > 0
-    return float(np.median(np.abs(returns[there]) / errors[there])) if there.any() else np.nan
+def _median(values: FloatArray) -> float:
+    """Take the median of the numbers, NaN if there are none."""
+    there = values[np.isfinite(values)]
+    return float(np.median(there)) if len(there) else np.nan
 
 
 def _window(n_periods: int) -> int:
