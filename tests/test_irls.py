@@ -272,6 +272,21 @@ def test_zero_returns_are_an_exact_fit_of_zeros(rng):
     assert s == 0
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-200, 1e200])
+@pytest.mark.parametrize("n", [5, 10, 50, 500])
+def test_all_returns_zero_but_few_are_fitted_exactly(rng, n, unit):
+    # The limit is zero itself: no rounding of other rows stops the scale on its way there.
+    for n_other in {1, max(1, n // 20)}:
+        for _ in range(20):
+            y = np.zeros(n)
+            y[:n_other] = 0.3 * unit * rng.standard_normal(n_other)
+            b, s, status, fits = fit(rng.uniform(1, 2, (n, 1)), y)  # no asset leads the fit
+            assert status is Status.exact_fit
+            assert abs(b[0]) < 1e-9 * unit
+            assert s < 1e-9 * unit
+            assert fits.n_iter[0] < 200
+
+
 def test_scale_collapses_when_most_residuals_are_zero(rng):
     X = rng.standard_normal((50, 2))
     y = X @ [1.0, -2.0]

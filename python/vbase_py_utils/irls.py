@@ -350,13 +350,14 @@ def _row_sizes(stack: Stack, place: np.intp, b: FloatArray) -> FloatArray:
 def _collapsed(stack: Stack, live: _Live) -> NDArray[np.bool_]:
     """Whether the scale is no more than rounding of the typical row, or 1e-12 of the spread.
 
-    Typical is the upper quartile: a wild return does not hide the scale of all others, and
-    returns that are mostly zero still have a magnitude.
+    Typical is the upper quartile, so that a wild return does not hide the scale of all others; of
+    returns that are mostly zero it is the median of those that are not.
     """
     collapsed = (live.s <= live.suspect) & ~(live.newton | live.done)
     for i in np.flatnonzero(collapsed):
         rows = _row_sizes(stack, live.place[i], live.b[i])
-        typical = float(np.quantile(rows, 0.75)) or float(rows.max())
+        returns = np.abs(stack.y[live.place[i]])
+        typical = max(float(np.quantile(rows, 0.75)), float(np.median(returns[returns > 0])))
         least = max(1e-12 * min(float(live.spread[i]), typical), 8 * EPS * typical)
         collapsed[i] = live.s[i] <= least
     return collapsed
