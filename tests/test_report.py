@@ -6,6 +6,7 @@ import io
 import math
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from html.parser import HTMLParser
 
@@ -250,6 +251,15 @@ def test_a_style_of_the_user_changes_nothing_and_is_kept(page, fits, tmp_path):
         assert dict(mpl.rcParams) == before
     assert Page(tmp_path / "report.html").source == page.source
     assert plt.get_fignums() == []
+
+
+def test_from_several_threads(page, fits, tmp_path):
+    before = dict(mpl.rcParams)
+    paths = [tmp_path / f"{number}.html" for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda path: write_report(fits, path, title="Three exposures"), paths))
+    assert {path.read_text(encoding="utf-8") for path in paths} == {page.source}
+    assert dict(mpl.rcParams) == before
 
 
 @pytest.mark.parametrize("there", [None, "what was there"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
+from threading import Lock
+from warnings import catch_warnings, filterwarnings
 
 import matplotlib as mpl
 import polars as pl
@@ -48,6 +49,8 @@ MODES = (
     f"<style>:root{{--ink:{INK}}}"
     f"@media (prefers-color-scheme:dark){{:root{{--ink:{LIGHT_INK}}}}}</style>"
 )
+# matplotlib's settings are those of the process: reports in several threads take turns.
+ONE_STYLE = Lock()
 
 
 @dataclass(frozen=True)
@@ -125,13 +128,13 @@ def _drawn(
 ) -> Picture:
     """Draw on a figure of its own, whatever style and backend the user has set."""
     buffer = io.StringIO()
-    with mpl.style.context(["default", STYLE], after_reset=True), warnings.catch_warnings():
+    with ONE_STYLE, mpl.style.context(["default", STYLE], after_reset=True), catch_warnings():
         # Letters that matplotlib's fonts lack are the browser's to draw.
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        filterwarnings("ignore", "Glyph", UserWarning)
         figure = Figure(figsize=(width / INCH, height / INCH), layout="constrained")
         draw(figure.add_subplot())
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue().replace(INK, f"var(--ink,{INK})")
+    svg = re.sub(rf"(fill|stroke): {INK}", rf"\1: var(--ink,{INK})", buffer.getvalue())
     svg = re.sub(r"<svg [^>]*>", lambda tag: tag[0] + MODES, svg, count=1)
     source = "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()
     return Picture(heading, note, source, width, height)
