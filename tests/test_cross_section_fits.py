@@ -790,8 +790,8 @@ def test_the_text_counts_the_factors_it_leaves_out(n, rest):
 
 
 def test_the_text_keeps_names_on_their_line():
-    answer = factors_line(["a\nb", "n" * 40, "m" * 41])
-    assert answer == f"  factors    3: a\\nb, {'n' * 40}, {'m' * 39}…"
+    answer = factors_line(["a\nb", "n" * 40, "k" * 26 + "l" * 2 + "m" * 13])
+    assert answer == f"  factors    3: a\\nb, {'n' * 40}, {'k' * 26}…{'m' * 13}"
 
 
 def test_the_text_groups_digits_and_counts_all_assets():

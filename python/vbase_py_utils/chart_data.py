@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 import polars as pl
+from numpy.lib.stride_tricks import sliding_window_view
 
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fama_macbeth import FactorReturns, Fits, own_period, read_factor_returns
@@ -36,7 +37,9 @@ def read_both(
         read_factor_returns(frame, period) for frame in (one, other)
     )
     if periods.dtype != theirs.dtype:
-        raise PanelError.other_key_type("period", period, theirs.dtype, periods.dtype)
+        raise PanelError.other_key_type(
+            "period", period, theirs.dtype, periods.dtype, "the other frame"
+        )
     shared = [name for name in values if name in other_values]
     places = (
         periods.to_frame()
@@ -46,7 +49,7 @@ def read_both(
     if not shared:
         raise PanelError.nothing_shared("factor", list(values), list(other_values))
     if places.is_empty():
-        raise PanelError.nothing_shared("period", periods.to_list(), theirs.to_list())
+        raise PanelError.nothing_shared("period", _first_three(periods), _first_three(theirs))
     return {
         name: (
             floats(values[name].gather(places["one"])),
@@ -100,7 +103,8 @@ def read_table(
     if not repeats.is_empty():
         example = ", ".join(label(repeats[role]) for role in keys)
         raise PanelError.repeated_keys(list(keys.values()), repeats.height, example)
-    return table.cast(dict.fromkeys(values, pl.Float64))
+    numbers = pl.col(values).cast(pl.Float64)
+    return table.with_columns(pl.when(numbers.is_finite()).then(numbers))
 
 
 def unstacked(table: pl.DataFrame, values: str) -> tuple[pl.Series, dict[str, FloatArray]]:
@@ -116,12 +120,17 @@ def unstacked(table: pl.DataFrame, values: str) -> tuple[pl.Series, dict[str, Fl
 
 
 def chosen(names: list[str], factors: str | Iterable[str] | None) -> list[str]:
-    """Give the factors asked for, None: all; PanelError for one that is not among the names."""
+    """Give the factors asked for, None: all.
+
+    Raises PanelError for one that is not among the names or none at all, TypeError for no names.
+    """
     if factors is None:
         return names
+    if not isinstance(factors, Iterable):
+        raise TypeError(f"factors is {factors!r}, expected names of factors, or None for all")
     wanted = [factors] if isinstance(factors, str) else list(dict.fromkeys(factors))
     missing = [name for name in wanted if name not in names]
-    if missing:
+    if missing or not wanted:
         raise PanelError.missing_factors(missing, names)
     return wanted
 
@@ -135,25 +144,36 @@ def floats(values: pl.Series) -> FloatArray:
 
 def running_mean(values: FloatArray, window: int) -> FloatArray:
     """Average over the numbers of the window about each; NaN stays NaN."""
-    means = _series(values).rolling_mean(window, min_samples=1, center=True)
-    return np.where(np.isfinite(values), floats(means), np.nan)
+    windows, count = _windows(values, window)
+    return np.where(np.isfinite(values), np.nansum(windows / count[:, None], axis=1), np.nan)
 
 
 def error_of_mean(errors: FloatArray, window: int) -> FloatArray:
     """Give the standard error of a running mean, if those it averages are independent."""
-    if window == 1:
-        return errors
-    squares = _series(errors**2).rolling_sum(window, min_samples=1, center=True)
-    count = pl.Series(np.isfinite(errors)).cast(pl.Float64)
-    count = count.rolling_sum(window, min_samples=1, center=True)
-    # Without any error there: NaN.
-    return np.sqrt(floats(squares)) / np.where(floats(count) > 0, floats(count), np.nan)
+    windows, count = _windows(errors, window)
+    # Squares of very small or large units must be numbers.
+    unit = np.nanmax(windows, axis=1, initial=0)
+    squares = np.nansum((windows / np.where(unit > 0, unit, 1)[:, None]) ** 2, axis=1)
+    error: FloatArray = unit * np.sqrt(squares) / count
+    return error
 
 
 def running_median(values: FloatArray, window: int) -> FloatArray:
     """Take the median of the numbers of the window about each; NaN stays NaN."""
-    medians = _series(values).rolling_median(window, min_samples=1, center=True)
+    medians = pl.Series(values, nan_to_null=True).rolling_median(window, min_samples=1, center=True)
     return np.where(np.isfinite(values), floats(medians), np.nan)
+
+
+def _first_three(keys: pl.Series) -> list[str]:
+    return [label(keys.slice(place, 1)) for place in range(min(3, len(keys)))]
+
+
+def _windows(values: FloatArray, window: int) -> tuple[FloatArray, FloatArray]:
+    """Give the window about each number, and how many numbers it has: NaN for none."""
+    before, after = np.full(window // 2, np.nan), np.full((window - 1) // 2, np.nan)
+    windows = sliding_window_view(np.concatenate([before, values, after]), window)
+    count = np.isfinite(windows).sum(axis=1)
+    return windows, np.where(count > 0, count, np.nan)
 
 
 def correlation(one: FloatArray, other: FloatArray) -> float:
@@ -164,7 +184,3 @@ def correlation(one: FloatArray, other: FloatArray) -> float:
         return np.nan
     # The squares of very small or large units must be numbers.
     return float(np.corrcoef(pair / np.abs(pair).max(axis=1, keepdims=True))[0, 1])
-
-
-def _series(values: FloatArray) -> pl.Series:
-    return pl.Series(values, nan_to_null=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,7 @@ except ImportError as error:
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 # The colours of Okabe and Ito (2008), which readers with any colour vision tell apart, without
@@ -33,10 +35,14 @@ GREY, LIGHT_GREY = "#808080", "#C0C0C0"
 
 # Periods that all have a tick; of more, this many do.
 MOST_TICKS = 10
+# Years whose dates have room for a margin in those that matplotlib knows, 1 to 9999.
+CALENDAR = (1000, 3000)
 # Names beside a chart that is as high as a page.
 MOST_NAMES = 60
+# Columns of a heat map that a screen can tell apart; of more, some are averaged.
+MOST_COLUMNS = 500
 # Characters of a name as a label, and of all labels below an axis that fit side by side.
-NAME_CHARACTERS, AXIS_CHARACTERS = 30, 70
+NAME_CHARACTERS, AXIS_CHARACTERS = 30, 45
 
 
 def axes_for(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
@@ -55,19 +61,25 @@ def places(periods: pl.Series) -> NDArray[Any]:
     """Say where periods stand on an axis: dates and times at theirs, others in equal steps."""
     if not is_dated(periods):
         return np.arange(len(periods))
-    if isinstance(periods.dtype, pl.Datetime):
-        periods = periods.dt.replace_time_zone(None)
+    if isinstance(periods.dtype, pl.Datetime) and periods.dtype.time_zone:
+        # Two hours of a night in autumn have one name: the axis runs in UTC and says local time.
+        periods = periods.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return periods.to_numpy()
 
 
 def label_periods(ax: Axes, periods: pl.Series) -> None:
     """Put ticks on the horizontal axis of a chart whose points stand at ``places(periods)``."""
-    if is_dated(periods) and len(periods) > MOST_TICKS:
-        locator = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
-        ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    at = places(periods)
+    steps = np.diff(at)
+    few = len(periods) <= MOST_TICKS and not (steps * MOST_TICKS < steps.sum() / 2).any()
+    if few or not is_dated(periods):
+        label_steps(ax, periods, at)
         return
-    label_steps(ax, periods, places(periods))
+    zone = getattr(periods.dtype, "time_zone", None)
+    tz = ZoneInfo(zone) if zone else None
+    locator = mdates.AutoDateLocator(tz=tz)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, tz=tz))  # type: ignore[no-untyped-call]
 
 
 def label_steps(ax: Axes, periods: pl.Series, at: NDArray[Any]) -> None:
@@ -112,12 +124,12 @@ def draw_lines(
     curves: dict[str, FloatArray],
     coloured: Sequence[str],
     title: str = "",
-) -> None:
+) -> list[Line2D]:
     """Draw a line per curve over the periods, grey but for those named, with a legend beside."""
-    x = places(periods)
+    x, lines = places(periods), []
     colours = dict(zip(coloured, COLOURS, strict=False))
     for name, values in curves.items():
-        ax.plot(
+        lines += ax.plot(
             x,
             values,
             color=colours.get(name, LIGHT_GREY),
@@ -130,6 +142,7 @@ def draw_lines(
     ax.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     label_periods(ax, periods)
     _legend_beside(ax, colours, len(curves), title)
+    return lines
 
 
 def draw_points(ax: Axes, points: dict[str, tuple[FloatArray, FloatArray]]) -> None:
@@ -137,6 +150,7 @@ def draw_points(ax: Axes, points: dict[str, tuple[FloatArray, FloatArray]]) -> N
 
     Of many names those with the largest difference have colours.
     """
+    bounds = [*ax.get_xlim(), *ax.get_ylim()] if ax.has_data() else []
     off = {name: largest(y - x) for name, (x, y) in points.items()}
     coloured = foremost(off)
     colours = dict(zip(coloured, COLOURS, strict=False))
@@ -147,15 +161,16 @@ def draw_points(ax: Axes, points: dict[str, tuple[FloatArray, FloatArray]]) -> N
             y,
             s=18 if count <= 500 else 6,
             color=colours.get(name, LIGHT_GREY),
-            alpha=0.8,
+            alpha=0.8 if count <= 500 else 0.5,
             linewidth=0,
             zorder=2.5 if name in colours else 2.0,
             rasterized=count > 2000,
         )
-    numbers = np.concatenate([part for pair in points.values() for part in pair])
-    low, high = _span(numbers)
-    ax.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=1)
-    ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    low, high = span(np.concatenate([part for pair in points.values() for part in pair]))
+    low, high = min([low, *bounds]), max([high, *bounds])
+    ax.axline((0, 0), slope=1, color=GREY, linewidth=0.8, zorder=1)
+    # The square stands at the left, which leaves the legend its room.
+    ax.set(xlim=(low, high), ylim=(low, high), aspect="equal", anchor="W")
     ax.locator_params(nbins=6)
     _legend_beside(ax, colours, len(points))
 
@@ -165,15 +180,38 @@ def draw_heat_map(
 ) -> None:
     """Draw cells from ``least`` to 1 in the colours of a map, missing ones grey, and its bar."""
     colour_map = colormaps[colours].with_extremes(bad=LIGHT_GREY)
+    if not cells.size:
+        return
+    # What is averaged by matplotlib, where pixels are fewer than cells, runs into the rows beside.
+    every = -(-cells.shape[1] // MOST_COLUMNS)
     image = ax.imshow(
-        cells, cmap=colour_map, vmin=least, vmax=1, aspect="equal" if square else "auto"
+        _averaged(cells, every),
+        cmap=colour_map,
+        vmin=least,
+        vmax=1,
+        aspect="equal" if square else "auto",
+        interpolation="nearest",
+        extent=(-0.5, every * -(-cells.shape[1] // every) - 0.5, len(cells) - 0.5, -0.5),
     )
+    ax.set_xlim(-0.5, cells.shape[1] - 0.5)
     ax.figure.colorbar(image, ax=ax, label=name, shrink=0.8)
+
+
+def _averaged(cells: FloatArray, every: int) -> FloatArray:
+    """Average every so many cells of a row, those that there are."""
+    if every == 1:
+        return cells
+    rows, columns = cells.shape
+    parts = np.pad(cells, ((0, 0), (0, -columns % every)), constant_values=np.nan)
+    parts = parts.reshape(rows, -1, every)
+    count = np.isfinite(parts).sum(axis=2)
+    means: FloatArray = np.nansum(parts, axis=2) / np.where(count > 0, count, np.nan)
+    return means
 
 
 def limit_to(ax: Axes, values: FloatArray) -> None:
     """Make the vertical axis reach all values, and no further."""
-    ax.set_ylim(*_span(values))
+    ax.set_ylim(*span(values))
 
 
 def largest(values: FloatArray) -> float:
@@ -181,7 +219,7 @@ def largest(values: FloatArray) -> float:
     return float(np.max(np.abs(values[np.isfinite(values)]), initial=-np.inf))
 
 
-def _span(values: FloatArray) -> tuple[float, float]:
+def span(values: FloatArray) -> tuple[float, float]:
     """Give an interval that holds the numbers, with a margin; (-1, 1) if there are none."""
     values = values[np.isfinite(values)]
     if not len(values):
@@ -214,4 +252,4 @@ def is_dated(periods: pl.Series) -> bool:
     if not (isinstance(periods.dtype, pl.Date | pl.Datetime)):
         return False
     years = periods.dt.year()
-    return not periods.is_empty() and years.is_between(1, 9998).all()
+    return not periods.is_empty() and years.is_between(*CALENDAR).fill_null(value=False).all()

@@ -104,10 +104,12 @@ class PanelError(VbaseError, ValueError):
         return cls(f"column {column!r} is in the panel already, expected a new name")
 
     @classmethod
-    def other_key_type(cls, role: str, column: str, dtype: object, theirs: object) -> Self:
-        """Build the error for a key whose type differs from that of the fits."""
+    def other_key_type(
+        cls, role: str, column: str, dtype: object, theirs: object, where: str = "the fits"
+    ) -> Self:
+        """Build the error for a key whose type differs from that of another frame."""
         return cls(
-            f"{role} column {column!r} is {dtype}, expected {theirs} as in the fits: cast it first"
+            f"{role} column {column!r} is {dtype}, expected {theirs} as in {where}: cast it first"
         )
 
     @classmethod
@@ -154,8 +156,8 @@ class PanelError(VbaseError, ValueError):
         )
 
     @classmethod
-    def nothing_shared(cls, what: str, one: Sequence[object], other: Sequence[object]) -> Self:
-        """Build the error for two frames without a common period or factor."""
+    def nothing_shared(cls, what: str, one: Sequence[str], other: Sequence[str]) -> Self:
+        """Build the error for two frames without a common period or factor; some of either."""
         return cls(
             f"no {what} is in both frames: one has {_listed(one, 3)}, the other {_listed(other, 3)}"
         )

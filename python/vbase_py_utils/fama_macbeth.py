@@ -135,7 +135,7 @@ def read_factor_returns(
 def own_period(fits: Fits, period: str) -> str:
     """Give the period column of the fits; ValueError if another one was asked for."""
     own = fits.factor_returns.collect_schema().names()[0]
-    if period not in {own, "period"}:
+    if period not in (own, "period"):
         raise ValueError(f"period is {period!r}, but that of the fits is {own!r}: leave it out")
     return own
 

@@ -317,9 +317,10 @@ def label(keys: pl.Series) -> str:
 
 
 def one_line(text: str, most: int = 40) -> str:
-    """Keep text on its line: what does not print is escaped, and what is too long is cut."""
+    """Keep text on its line: what does not print is escaped, and what is too long is cut inside."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    end = most // 3
+    return text if len(text) <= most else text[: most - 1 - end] + "…" + text[-end:]
 
 
 def _are_ordered(rows: pl.DataFrame) -> bool:

@@ -42,6 +42,7 @@ from vbase_py_utils.drawing import (
     limit_to,
     lone,
     places,
+    span,
 )
 from vbase_py_utils.fama_macbeth import FactorReturns, Fits, fama_macbeth
 from vbase_py_utils.panel import ASSET, PERIOD, label
@@ -174,7 +175,7 @@ def confidence_bands(
     >>> len(ax.lines), len(ax.collections)
     (2, 1)
     """
-    if not 0 < level < 1:
+    if not isinstance(level, int | float | np.number) or not 0 < level < 1:
         raise ValueError(f"level is {level!r}, expected a number between 0 and 1")
     keys = {PERIOD: period, FACTOR: FACTOR}
     table = read_table(coefficients, "coefficients", keys, (FACTOR_RETURN, STD_ERROR))
@@ -189,13 +190,13 @@ def confidence_bands(
         }
         names = foremost({name: _median(values) for name, values in t.items()}, MOST_BANDS)
     window = _window(len(periods))
-    width = NormalDist().inv_cdf(0.5 + level / 2)
+    width = -NormalDist().inv_cdf((1 - level) / 2)
     ax = axes_for(ax)
     x = places(periods)
     middles = {name: running_mean(returns[name], window) for name in names}
-    draw_lines(ax, periods, middles, names[: len(COLOURS)], shown)
-    reach = []
-    for line, (name, middle) in zip(ax.lines, middles.items(), strict=False):
+    lines = draw_lines(ax, periods, middles, names[: len(COLOURS)], shown)
+    reach = [np.array([])]
+    for line, (name, middle) in zip(lines, middles.items(), strict=True):
         margin = width * error_of_mean(errors[name], window)
         low, high = middle - margin, middle + margin
         ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
@@ -248,8 +249,9 @@ def true_against_estimated(
     >>> ax.get_xlabel(), ax.get_ylabel(), len(ax.collections)
     ('true factor return', 'estimated factor return', 3)
     """
-    ax = axes_for(ax, width=7, height=5)
-    draw_points(ax, read_both(truth, estimated, factors, period))
+    both = read_both(truth, estimated, factors, period)
+    ax = axes_for(ax, height=5)
+    draw_points(ax, both)
     ax.set(xlabel="true factor return", ylabel="estimated factor return")
     return ax
 
@@ -295,8 +297,9 @@ def robust_against_least_squares(
     >>> ax.get_xlabel(), len(ax.collections[0].get_offsets())
     ('least squares', 12)
     """
-    ax = axes_for(ax, width=7, height=5)
-    draw_points(ax, read_both(least_squares, robust, factors, period))
+    both = read_both(least_squares, robust, factors, period)
+    ax = axes_for(ax, height=5)
+    draw_points(ax, both)
     ax.set(xlabel="least squares", ylabel="robust")
     return ax
 
@@ -335,8 +338,8 @@ def t_values(premia: Frame | Fits, *, ax: Axes | None = None) -> Axes:
     if isinstance(premia, CrossSectionFits):
         premia = fama_macbeth(premia, lags="auto")
     table = read_table(premia, "premia", {FACTOR: FACTOR}, (T_STAT,))
-    names, t = table[FACTOR].to_list(), floats(table[T_STAT])
-    ax = axes_for(ax, height=min(12, 1.2 + 0.25 * len(names)))
+    names, t = list(map(str, table[FACTOR])), floats(table[T_STAT])
+    ax = axes_for(ax, height=min(12, 1.6 + 0.25 * len(names)))
     there = np.flatnonzero(np.isfinite(t))
     colours = [COLOURS[0] if abs(value) > 2 else LIGHT_GREY for value in t[there]]
     ax.barh(there, t[there], color=colours)
@@ -345,7 +348,8 @@ def t_values(premia: Frame | Fits, *, ax: Axes | None = None) -> Axes:
         ax.axvline(two, color=GREY, linewidth=0.8, linestyle="--")
     label_names(ax.yaxis, names)
     # The first on top.
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    ax.set_xlim(*span(np.append(t, [-2, 2])))
     ax.set_xlabel("t-value")
     return ax
 
@@ -384,7 +388,8 @@ def fit_quality(
     """
     columns = (R_SQUARED, ROBUST_R_SQUARED, N_DOWNWEIGHTED, N_ASSETS)
     table = read_table(diagnostics, "diagnostics", {PERIOD: period}, columns).sort(PERIOD)
-    share = floats(table[N_DOWNWEIGHTED]) / np.fmax(floats(table[N_ASSETS]), 1)
+    used = floats(table[N_ASSETS])
+    share = floats(table[N_DOWNWEIGHTED]) / np.where(used > 0, used, np.nan)
     curves = {
         "R squared": floats(table[R_SQUARED]),
         "robust R squared": floats(table[ROBUST_R_SQUARED]),
@@ -426,7 +431,8 @@ def robustness_weights(
     -------
     Axes
         A row per asset, a column per period in equal steps; 1 is full weight. Grey where the
-        asset has no weight: it was not there, or not used.
+        asset has no weight: it was not there, or not used. Of more than 500 periods some
+        neighbours share a column, which shows their mean.
 
     Raises
     ------
@@ -443,7 +449,7 @@ def robustness_weights(
     >>> plots.robustness_weights(fits, most=5).images[0].get_array().shape
     (5, 12)
     """
-    if not isinstance(most, int | np.integer) or most < 1:
+    if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 1:
         raise ValueError(f"most is {most!r}, expected a whole number >= 1")
     keys = {PERIOD: period, ASSET: asset}
     table = read_table(specific_returns, "specific_returns", keys, (ROBUSTNESS_WEIGHT,))
