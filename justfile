@@ -44,6 +44,7 @@ notebooks:
 
 # the pages and the reference as a web site in build/docs
 docs:
+    rm -rf build/docs
     uv run sphinx-build -W -n --keep-going -q -E -b html notebooks/pages build/docs
     @echo "open build/docs/index.html"
 

@@ -484,10 +484,8 @@ def test_running_means_after_a_huge_number():
     for i in range(10, 390):
         if np.abs(huge - i).min() > 8:
             low, high = edges[i]
-            # The window of eight has the period at either side of its middle.
-            ways = (errors[i - 4 : i + 4], errors[i - 3 : i + 5])
-            margins = [1.959964 * math.sqrt(sum(way**2)) / 8 for way in ways]
-            assert (high - low) / 2 in [pytest.approx(margin, rel=1e-6) for margin in margins]
+            margin = 1.959964 * math.sqrt(sum(errors[i - 4 : i + 5] ** 2)) / 9
+            assert (high - low) / 2 == pytest.approx(margin, rel=1e-6)
 
 
 # --- points

@@ -138,9 +138,16 @@ def test_says_so_of_another_model(tmp_path):
 def test_lists_how_the_periods_ended(page, fits):
     counts = {row[0]: int(row[1]) for row in page.table("Status")}
     assert counts == {"converged": 37, "exact_fit": 1, "rank_deficient": 1, "too_few_assets": 1}
-    bad = [[str(day), status, reason] for day, status, reason in fits.bad_periods.rows()]
-    assert page.tables[1][1:] == bad
-    assert [row[0] for row in bad] == ["2020-01-04", "2020-01-18", "2020-01-31"]
+    meanings = {row[0]: row[2] for row in page.table("Status")}
+    assert meanings["converged"] == "all numbers"
+    assert meanings["exact_fit"].endswith("the estimate stands, its error is unknown")
+    assert meanings["rank_deficient"] == "collinear exposures or categories: no estimate"
+    assert meanings["too_few_assets"] == "fewer assets than factors to estimate: no estimate"
+    bad = fits.bad_periods.rows()
+    assert page.tables[1][1:] == [
+        [str(day), status, reason.removeprefix(f"{status}: ")] for day, status, reason in bad
+    ]
+    assert [row[0] for row in page.tables[1][1:]] == ["2020-01-04", "2020-01-18", "2020-01-31"]
 
 
 def test_the_premia_are_newey_wests(page, fits):
@@ -198,6 +205,7 @@ def test_the_ten_assets_that_outliers_affected_most(page, fits):
         of_asset = fits.specific_returns.filter(asset=row[0]).sort("robustness_weight")
         of_asset = of_asset.filter(pl.col("robustness_weight").is_not_null())
         assert row[4] == str(of_asset["period"][0])
+        assert float(row[5]) == pytest.approx(of_asset["specific_return"][0], rel=1e-3)
         assert float(row[6]) == pytest.approx(1 - max(lost[row[0]]), rel=1e-3)
 
 
@@ -212,6 +220,8 @@ def test_it_is_one_file_that_asks_for_nothing(page):
     assert "https:" not in page.source
     assert "url(" not in page.source
     assert "@import" not in page.source
+    policy = [a["content"] for _, a in page.elements if "http-equiv" in a]
+    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
 
 def test_the_pictures_are_charts_with_their_words(page):
@@ -226,14 +236,92 @@ def test_the_pictures_are_charts_with_their_words(page):
         "Robustness weights",
         "Correlations of factor returns",
     ]
-    for expected, svg in zip(
-        ["sum of factor returns", "95 % band", "t-value", "robust R squared", "Asset 1", ">x<"],
-        words,
+    shown = [re.findall(r"<text[^>]*>([^<]*)</text>", svg) for svg in words]
+    for expected, texts in zip(
+        ["sum of factor returns", "95 % band", "t-value", "robust R squared", "Asset 1", "0.00"],
+        shown,
         strict=True,
     ):
-        assert expected in svg
+        assert any(expected in text for text in texts), expected
+    # Factors stand in their order, the first on top of the bars and of the correlations.
+    for number in (0, 2, 5):
+        assert [text for text in shown[number] if text in EXPOSURES][-3:] == EXPOSURES
+    for svg in words:
         assert "prefers-color-scheme:dark" in svg
         assert not re.search(r"(href|src)=\"(?!#|data:)", svg)
+
+
+def test_how_many_normal_residuals_would_be_down_weighted(tmp_path):
+    for huber_t, expected in ((1.345, "would be 18 %"), (2.0, "would be 5 %"), (9.0, "assets.")):
+        fits = fit_cross_sections(market(), EXPOSURES, huber_t=huber_t)
+        write_report(fits, tmp_path / "report.html")
+        text = Page(tmp_path / "report.html").text
+        assert expected in text[text.index("share of down-weighted assets") :][:90]
+
+
+def test_ties_are_in_the_order_of_the_keys(tmp_path):
+    one = market(n_periods=8).filter(pl.col("period") == pl.date(2020, 1, 1))
+    again = [one.with_columns(period=pl.date(2020, 1, day)) for day in (9, 5, 7)]
+    write_report(fit_cross_sections(pl.concat(again), EXPOSURES), tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert [row[0] for row in page.tables[2][1:]] == ["2020-01-05", "2020-01-07", "2020-01-09"]
+    assert {row[4] for row in page.table("Asset")} == {"2020-01-05"}
+
+
+def test_an_asset_that_was_never_used_is_counted(tmp_path):
+    panel = market().with_columns(
+        pl.when(pl.col("asset") != "Asset 3").then(pl.col("w")).otherwise(0.0).alias("w")
+    )
+    write_report(fit_cross_sections(panel, EXPOSURES, weights="w"), tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert "Assets 30 Used in a period 29 in the median" in page.text
+
+
+def test_reasons_with_many_names_stay_short(tmp_path):
+    # Every dummy of a family and an intercept: collinear in every period.
+    names = [f"industry: metals and mining, number {j:02}" + "x" * 200 for j in range(60)]
+    dummies = np.tile(np.eye(60), (40, 1))
+    panel = pl.DataFrame(dummies, schema=names).with_columns(
+        period=pl.Series(np.repeat(np.arange(20), 120)),
+        asset=pl.Series(np.tile(np.arange(120), 20)),
+        **{"return": pl.Series(np.random.default_rng(1).standard_normal(2400))},
+    )
+    fits = fit_cross_sections(panel, names, intercept=True)
+    assert set(fits.bad_periods["status"]) == {"rank_deficient"}
+    assert fits.bad_periods["reason"].str.len_chars().max() < 700
+    assert fits.bad_periods["reason"].str.contains(" and 55 more are linearly dependent").all()
+    write_report(fits, tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size < 100_000
+
+
+def test_the_zone_of_matplotlib_does_not_matter(tmp_path):
+    fits = fit_cross_sections(market(n_periods=60), EXPOSURES)
+    write_report(fits, tmp_path / "one.html")
+    with mpl.rc_context({"timezone": "America/New_York"}):
+        write_report(fits, tmp_path / "other.html")
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "other.html").read_bytes()
+
+
+def test_a_title_is_text_and_is_not_cut(fits, tmp_path):
+    title = "Weekly factor returns of " + "very " * 60 + "large stocks\n\x07"
+    write_report(fits, tmp_path / "report.html", title=title)
+    page = Page(tmp_path / "report.html")
+    assert "very " * 60 + "large stocks\\n\\x07" in page.text
+    for wrong in (None, 5):
+        with pytest.raises(TypeError, match=f"title is {wrong}, expected text"):
+            write_report(fits, tmp_path / "other.html", title=wrong)
+
+
+def test_a_link_stays_a_link_and_a_secret_a_secret(fits, tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "target.html", tmp_path / "link.html"
+    target.write_text("before")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    write_report(fits, link)
+    assert link.is_symlink()
+    assert "<title>" in target.read_text(encoding="utf-8")
+    assert target.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_same_from_lazy_and_one_pass_fits(page, tmp_path):
@@ -470,7 +558,9 @@ def report(request, fits, tmp_path_factory):
 @WIDTHS
 def test_in_a_browser(chromium, report, viewport):
     path, fits = report
-    with opened(chromium, path, viewport=viewport) as tab:
+    phone = viewport["width"] < 500
+    with opened(chromium, path, viewport=viewport, is_mobile=phone) as tab:
+        assert tab.evaluate("window.innerWidth") == viewport["width"]
         assert tab.title() == HOSTILE[0]
         # The page does not scroll sideways: what is wide scrolls in its own box.
         assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -482,6 +572,10 @@ def test_in_a_browser(chromium, report, viewport):
             room = min(viewport["width"], 960) - 32
             assert shown_width == min(width, max(room, 600))
             assert shown_height == pytest.approx(height * shown_width / width, abs=1)
+        if not phone:
+            # On a desk nothing is out of sight.
+            boxes = "[...document.querySelectorAll('.wide')]"
+            assert tab.evaluate(f"{boxes}.every(e => e.scrollWidth <= e.clientWidth)")
         rows = tab.locator("#bad-periods tbody tr")
         assert rows.count() == fits.bad_periods.height > 0
         for number, (_, status, reason) in enumerate(fits.bad_periods.rows()):
@@ -489,7 +583,8 @@ def test_in_a_browser(chromium, report, viewport):
             row.scroll_into_view_if_needed()
             assert row.is_visible()
             assert status in row.inner_text()
-            assert " ".join(reason.split()) in " ".join(row.inner_text().split())
+            why = reason.removeprefix(f"{status}: ")
+            assert " ".join(why.split()) in " ".join(row.inner_text().split())
 
 
 @pytest.mark.browser

@@ -169,9 +169,9 @@ def _first_three(keys: pl.Series) -> list[str]:
 
 
 def _windows(values: FloatArray, window: int) -> tuple[FloatArray, FloatArray]:
-    """Give the window about each number, and how many numbers it has: NaN for none."""
-    before, after = np.full(window // 2, np.nan), np.full((window - 1) // 2, np.nan)
-    windows = sliding_window_view(np.concatenate([before, values, after]), window)
+    """Give the window, odd, about each number, and how many numbers it has: NaN for none."""
+    beside = np.full(window // 2, np.nan)
+    windows = sliding_window_view(np.concatenate([beside, values, beside]), window)
     count = np.isfinite(windows).sum(axis=1)
     return windows, np.where(count > 0, count, np.nan)
 

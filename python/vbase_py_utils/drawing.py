@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vbase_py_utils.panel import label, one_line
+from vbase_py_utils.errors import one_line
+from vbase_py_utils.panel import label
 from vbase_py_utils.robust import FloatArray
 
 try:
@@ -75,8 +76,8 @@ def label_periods(ax: Axes, periods: pl.Series) -> None:
     if few or not is_dated(periods):
         label_steps(ax, periods, at)
         return
-    zone = getattr(periods.dtype, "time_zone", None)
-    tz = ZoneInfo(zone) if zone else None
+    # Else they would be in the zone of matplotlib's settings.
+    tz = ZoneInfo(getattr(periods.dtype, "time_zone", None) or "UTC")
     locator = mdates.AutoDateLocator(tz=tz)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, tz=tz))  # type: ignore[no-untyped-call]

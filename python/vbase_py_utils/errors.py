@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
+# Of a name in a message.
+NAME_CHARACTERS = 80
 
-def _listed(names: Iterable[object], most: int = 12) -> str:
-    shown = [repr(name) for name in names]
+
+def printable(text: str) -> str:
+    """Keep text on its line: what does not print is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str, most: int = 40) -> str:
+    """Keep text on its line, and cut what is too long inside."""
+    text, end = printable(text), most // 3
+    return text if len(text) <= most else text[: most - 1 - end] + "…" + text[-end:]
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """Write the first names one after the other, each cut, and how many more there are."""
+    shown = [one_line(repr(name), NAME_CHARACTERS) for name in names]
     if not shown:
         return "none"
     rest = len(shown) - most
@@ -31,7 +46,7 @@ class PanelError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for columns that are not in the frame."""
         return cls(
-            f"{role} {_listed(missing)} not in {frame}, whose columns are {_listed(available)}"
+            f"{role} {listed(missing)} not in {frame}, whose columns are {listed(available)}"
         )
 
     @classmethod
@@ -62,13 +77,13 @@ class PanelError(VbaseError, ValueError):
     @classmethod
     def repeated_exposures(cls, names: Sequence[object]) -> Self:
         """Build the error for an exposure named more than once."""
-        return cls(f"exposures named more than once: {_listed(names)}; expected each name once")
+        return cls(f"exposures named more than once: {listed(names)}; expected each name once")
 
     @classmethod
     def repeated_factors(cls, names: Sequence[object]) -> Self:
         """Build the error for factors of one name."""
         return cls(
-            f"factors named more than once: {_listed(names)}; expected exposures, intercept and "
+            f"factors named more than once: {listed(names)}; expected exposures, intercept and "
             "categories to have different names"
         )
 
@@ -144,22 +159,20 @@ class PanelError(VbaseError, ValueError):
     def repeated_keys(cls, columns: Sequence[str], count: int, example: str) -> Self:
         """Build the error for rows of another frame than a panel that share their keys."""
         return cls(
-            f"{_listed(columns)} repeat a key in {_rows(count, at_least=False)}, for example "
+            f"{listed(columns)} repeat a key in {_rows(count, at_least=False)}, for example "
             f"({example}); expected one row for each"
         )
 
     @classmethod
     def missing_factors(cls, missing: Sequence[str], available: Sequence[str]) -> Self:
         """Build the error for factors that were asked for and are not there."""
-        return cls(
-            f"factors {_listed(missing)} are not there; those there are {_listed(available)}"
-        )
+        return cls(f"factors {listed(missing)} are not there; those there are {listed(available)}")
 
     @classmethod
     def nothing_shared(cls, what: str, one: Sequence[str], other: Sequence[str]) -> Self:
         """Build the error for two frames without a common period or factor; some of either."""
         return cls(
-            f"no {what} is in both frames: one has {_listed(one, 3)}, the other {_listed(other, 3)}"
+            f"no {what} is in both frames: one has {listed(one, 3)}, the other {listed(other, 3)}"
         )
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,10 +114,16 @@ def write_answer(answer: pl.DataFrame, path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a place beside ``path`` to write to, which is renamed if all goes well."""
+    """Give a place beside ``path`` to write to, which is renamed if all goes well.
+
+    A link stays one, and who may read a file that is replaced may read the new one.
+    """
+    path = path.resolve()
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
         yield part
+        if path.exists():
+            shutil.copymode(path, part)
         part.replace(path)
 
 

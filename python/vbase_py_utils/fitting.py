@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vbase_py_utils.blocks import BlockRows
-from vbase_py_utils.errors import FitError
+from vbase_py_utils.errors import FitError, listed
 from vbase_py_utils.families import fit_families, fitted_with_families
 from vbase_py_utils.inference import CovType, Inference, assess_periods, fitted_values
 from vbase_py_utils.irls import ANSWERED, PeriodFits, SolverOptions, Status, fit_periods
@@ -208,7 +208,7 @@ def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> l
     if spec.intercept:
         wanted = f"an intercept and {wanted}"
     if spec.families:
-        columns = ", ".join(repr(family.column) for family in spec.families)
+        columns = listed(family.column for family in spec.families)
         wanted += f" beside the categories of {columns}"
     for t in np.flatnonzero(fits.status != Status.converged):
         status = Status(fits.status[t])
@@ -219,8 +219,8 @@ def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> l
             case Status.exact_fit:
                 why = f"the {noun} explain most of its {n} returns exactly"
             case Status.rank_deficient:
-                named = [repr(spec.factors[j]) for j in np.flatnonzero(fits.collinear[t])]
-                why = f"{noun} {', '.join(named)} are linearly dependent over its {n} assets"
+                named = listed((spec.factors[j] for j in np.flatnonzero(fits.collinear[t])), 6)
+                why = f"{noun} {named} are linearly dependent over its {n} assets"
             case _:
                 why = f"{n} usable asset{'' if n == 1 else 's'} for {wanted}"
                 if spec.families:

@@ -6,6 +6,7 @@ run on a block of whole periods, inside the query.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections import Counter
@@ -316,13 +317,6 @@ def label(keys: pl.Series) -> str:
         return str(keys.to_physical()[0])
 
 
-def one_line(text: str, most: int = 40) -> str:
-    """Keep text on its line: what does not print is escaped, and what is too long is cut inside."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    end = most // 3
-    return text if len(text) <= most else text[: most - 1 - end] + "…" + text[-end:]
-
-
 def _are_ordered(rows: pl.DataFrame) -> bool:
     """Whether (period, asset), or (asset, period), only ever increases; then none can repeat."""
     up, level = (
@@ -360,7 +354,9 @@ def as_frame(
     if isinstance(panel, pl.DataFrame | pl.LazyFrame):
         return panel
     if hasattr(panel, "__arrow_c_stream__"):
-        return pl.DataFrame(panel)
+        # A column on its own exports a stream as well.
+        with contextlib.suppress(pl.exceptions.SchemaError):
+            return pl.DataFrame(panel)
     raise TypeError(
         f"{argument} is {type(panel).__name__}, "
         "expected a Polars DataFrame or LazyFrame, or an object that exports an Arrow stream"

@@ -89,12 +89,13 @@ def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> I
             lambda ax: plots.t_values(premia, ax=ax),
             height=90 + 22 * min(factors, 60),
         )
-    expected = 2 * NormalDist().cdf(-fits._options.huber_t)
+    beyond = 2 * NormalDist().cdf(-fits._options.huber_t)
+    normal = f", which of normal residuals would be {100 * beyond:.0f} %" if beyond > 0.005 else ""
     if fits.diagnostics[R_SQUARED].is_finite().any():
         yield _drawn(
             "Fit over time",
             "R squared, plain and with the robustness weights, and the share of down-weighted "
-            f"assets, which of normal residuals would be {100 * expected:.0f} %.",
+            f"assets{normal}.",
             lambda ax: plots.fit_quality(fits, ax=ax),
         )
     weights = fits.specific_returns[ROBUSTNESS_WEIGHT]
@@ -134,7 +135,7 @@ def _drawn(
         figure = Figure(figsize=(width / INCH, height / INCH), layout="constrained")
         draw(figure.add_subplot())
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = re.sub(rf"(fill|stroke): {INK}", rf"\1: var(--ink,{INK})", buffer.getvalue())
+    svg = re.sub(rf'(fill|stroke): {INK}(?=[;"])', rf"\1: var(--ink,{INK})", buffer.getvalue())
     svg = re.sub(r"<svg [^>]*>", lambda tag: tag[0] + MODES, svg, count=1)
     source = "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()
     return Picture(heading, note, source, width, height)

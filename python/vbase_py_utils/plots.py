@@ -531,4 +531,5 @@ def _median(values: FloatArray) -> float:
 
 
 def _window(n_periods: int) -> int:
-    return 1 if n_periods <= MOST_SINGLE_PERIODS else n_periods // RUNS
+    """Say over how many periods to average: an odd number, as many before as after."""
+    return 1 if n_periods <= MOST_SINGLE_PERIODS else n_periods // RUNS | 1

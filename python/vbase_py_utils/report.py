@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from vbase_py_utils.errors import one_line, printable
 from vbase_py_utils.fama_macbeth import Fits, fama_macbeth
 from vbase_py_utils.files import check_place, whole_file
-from vbase_py_utils.panel import ASSET, PERIOD, label, one_line
+from vbase_py_utils.panel import ASSET, PERIOD, label
 from vbase_py_utils.results import (
     N_ASSETS,
     N_DOWNWEIGHTED,
     N_EXCLUDED,
     R_SQUARED,
+    REASON,
     ROBUST_R_SQUARED,
     ROBUSTNESS_WEIGHT,
     SPECIFIC_RETURN,
@@ -58,7 +60,7 @@ def write_report(
     PanelError
         The path is that of a directory, or its directory is not there.
     TypeError
-        ``fits`` are not the result of ``fit_cross_sections``.
+        ``fits`` are not the result of ``fit_cross_sections``, ``title`` is no text.
     Exception
         Whatever collecting lazy fits raises; then there is no file, or still the one before.
 
@@ -77,6 +79,8 @@ def write_report(
     """
     if not isinstance(fits, CrossSectionFits):
         raise TypeError(f"fits is {type(fits).__name__}, expected the result of fit_cross_sections")
+    if not isinstance(title, str):
+        raise TypeError(f"title is {title!r}, expected text")
     path = Path(path)
     check_place(path)
     page = _page(fits.collect(), title)
@@ -91,11 +95,11 @@ def _page(fits: CrossSectionFits[pl.DataFrame], title: str) -> str:
 
     premia = fama_macbeth(fits, lags="auto")
     return _template().render(
-        title=title,
+        title=printable(title),
         estimated=_estimated(fits),
         coverage=_coverage(fits),
         statuses=_rows(fits.diagnostics.group_by(STATUS).len("periods").sort(STATUS)),
-        bad_periods=_rows(fits.bad_periods.rename({fits.bad_periods.columns[0]: PERIOD})),
+        bad_periods=_rows(_bad_periods(fits)),
         premia=_rows(premia),
         pictures=list(pictures_of(fits, premia)),
         periods=_rows(worst_periods(fits)),
@@ -149,6 +153,12 @@ def _coverage(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
         "left_out": left_out,
         "rows": left_out + int(used.sum()),
     }
+
+
+def _bad_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
+    """Give the bad periods, the reasons without the status that stands beside them."""
+    reason = pl.col(REASON).str.splitn(": ", 2).struct.field("field_1").alias(REASON)
+    return fits.bad_periods.select(pl.nth(0).alias(PERIOD), STATUS, reason)
 
 
 def worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
