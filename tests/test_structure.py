@@ -53,10 +53,10 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def test_import_loads_neither_pandas_nor_matplotlib():
+def test_import_loads_neither_pandas_nor_what_draws():
     code = (
         "import sys, vbase_py_utils; "
-        "print(sorted({'pandas', 'matplotlib', 'polars'} & set(sys.modules)))"
+        "print(sorted({'jinja2', 'pandas', 'matplotlib', 'polars'} & set(sys.modules)))"
     )
     assert run(code).stdout.strip() == "['polars']"
 
@@ -78,6 +78,30 @@ def test_without_pandas_the_adapter_names_the_extra():
     assert last == (
         "ImportError: vbase_py_utils.stats.cross_section_regression needs pandas: "
         "install the extra, pip install 'vbase-py-utils[pandas]'"
+    )
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
+def test_without_what_draws_the_report_names_the_extra(missing, tmp_path):
+    code = (
+        f"import sys; sys.modules['{missing}'] = None; "
+        "from vbase_py_utils import fit_cross_sections, write_report; "
+        "from vbase_py_utils.demo import simulated_panel; "
+        "fits = fit_cross_sections(simulated_panel()[0], 'Factor_0'); "
+        f"write_report(fits, {str(tmp_path / 'report.html')!r})"
+    )
+    assert run(code).stderr.strip().splitlines()[-1] == (
+        "ImportError: write_report needs matplotlib and Jinja2: "
+        "install the extra, pip install 'vbase-py-utils[plot]'"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_matplotlib_the_charts_name_the_extra():
+    code = "import sys; sys.modules['matplotlib'] = None; from vbase_py_utils import plots"
+    assert run(code).stderr.strip().splitlines()[-1] == (
+        "ImportError: vbase_py_utils.plots needs matplotlib: "
+        "install the extra, pip install 'vbase-py-utils[plot]'"
     )
 
 

@@ -6,28 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import matplotlib.dates as mdates
+import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-
-from vbase_py_utils.errors import one_line
-from vbase_py_utils.panel import label
-from vbase_py_utils.robust import FloatArray
-
-try:
-    import matplotlib.dates as mdates
-    import matplotlib.pyplot as plt
-except ImportError as error:
-    raise ImportError(
-        "charts and the report need matplotlib and Jinja2: "
-        "install the extra, pip install 'vbase-py-utils[plot]'"
-    ) from error
-
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from vbase_py_utils.errors import one_line
+from vbase_py_utils.panel import label
+from vbase_py_utils.robust import FloatArray
 
 # The colours of Okabe and Ito (2008), which readers with any colour vision tell apart, without
 # black and the yellow that fades on white.

@@ -1,8 +1,8 @@
 """Charts of factor returns and of what stands behind them, drawn by matplotlib.
 
 Every function takes the frames of a fit, or the fits themselves, and optionally the axes to draw
-on; it gives back the axes. Needs the extra ``plot``. Missing numbers are gaps; colours are told
-apart with any colour vision; names of the data are cut, and never read as mathematics.
+on; it gives back the axes. Missing numbers are gaps; colours are told apart with any colour vision;
+names of the data are cut, and never read as mathematics.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from statistics import NormalDist
 
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
+
+try:
+    from matplotlib.axes import Axes
+except ImportError as error:
+    raise ImportError(
+        f"{__name__} needs matplotlib: install the extra, pip install 'vbase-py-utils[plot]'"
+    ) from error
 
 from vbase_py_utils.chart_data import (
     Frame,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from math import isinf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -25,9 +25,6 @@ from vbase_py_utils.results import (
     STATUS,
     CrossSectionFits,
 )
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 # Rows of the tables of what outliers affected most, and characters of a name.
 MOST_AFFECTED, NAME_CHARACTERS = 10, 60
@@ -83,18 +80,35 @@ def write_report(
         raise TypeError(f"title is {title!r}, expected text")
     path = Path(path)
     check_place(path)
-    page = _page(fits.collect(), title)
+    page = _page(fits, title)
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
-def _page(fits: CrossSectionFits[pl.DataFrame], title: str) -> str:
-    """Fill the template, which escapes whatever it is given."""
+def _page(given: Fits, title: str) -> str:
+    """Fill the template, which escapes whatever it is given; lazy fits are collected once."""
     # Loaded when there is a report to write: importing the package loads no matplotlib.
-    from vbase_py_utils.pictures import pictures_of  # noqa: PLC0415
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
+        from vbase_py_utils.pictures import pictures_of  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            "write_report needs matplotlib and Jinja2: "
+            "install the extra, pip install 'vbase-py-utils[plot]'"
+        ) from error
+
+    environment = Environment(
+        loader=PackageLoader("vbase_py_utils"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"cut": _cut, "number": _number, "percent": _percent, "chance": _chance}
+    fits = given.collect()
     premia = fama_macbeth(fits, lags="auto")
-    return _template().render(
+    return environment.get_template("report.html").render(
         title=printable(title),
         estimated=_estimated(fits),
         coverage=_coverage(fits),
@@ -106,20 +120,6 @@ def _page(fits: CrossSectionFits[pl.DataFrame], title: str) -> str:
         assets=_rows(worst_assets(fits)),
         version=version("vbase-py-utils"),
     )
-
-
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
-
-    environment = Environment(
-        loader=PackageLoader("vbase_py_utils"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"cut": _cut, "number": _number, "percent": _percent, "chance": _chance}
-    return environment.get_template("report.html")
 
 
 def _estimated(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
