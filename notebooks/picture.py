@@ -60,7 +60,7 @@ def main(path):
     legend.set_bbox_to_anchor((0, 1))
     plots.robustness_weights(fits, most=20, ax=right)
     right.set_title("What the robust fit does not trust")
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":

