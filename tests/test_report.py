@@ -224,7 +224,7 @@ def test_it_is_one_file_that_asks_for_nothing(page):
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
 
-def test_the_pictures_are_charts_with_their_words(page):
+def test_the_pictures_are_charts_with_their_words(page, fits):
     from base64 import b64decode
 
     words = [b64decode(p["src"].partition(",")[2]).decode() for p in page.pictures()]
@@ -236,9 +236,11 @@ def test_the_pictures_are_charts_with_their_words(page):
         "Robustness weights",
         "Correlations of factor returns",
     ]
+    returns = fits.factor_returns.drop_nulls()
+    cell = f"{returns.select(pl.corr('x', 'z')).item():.2f}".replace("-", "−")
     shown = [re.findall(r"<text[^>]*>([^<]*)</text>", svg) for svg in words]
     for expected, texts in zip(
-        ["sum of factor returns", "95 % band", "t-value", "robust R squared", "Asset 1", "0.00"],
+        ["sum of factor returns", "95 % band", "t-value", "robust R squared", "Asset 1", cell],
         shown,
         strict=True,
     ):

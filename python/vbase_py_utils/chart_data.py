@@ -10,7 +10,7 @@ import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.fama_macbeth import FactorReturns, Fits, own_period, read_factor_returns
+from vbase_py_utils.fama_macbeth import FactorReturns, Fits, check_own_key, read_factor_returns
 from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
 from vbase_py_utils.results import FACTOR, CrossSectionFits
 from vbase_py_utils.robust import FloatArray
@@ -72,9 +72,11 @@ def read_table(
     or repeat.
     """
     if isinstance(source, CrossSectionFits):
-        own_period(source, keys[PERIOD])
         given = getattr(source, frame)
-        keys = dict(zip(keys, given.collect_schema().names(), strict=False))
+        own = dict(zip(keys, given.collect_schema().names(), strict=False))
+        for key, name in keys.items():
+            check_own_key(key, name, own[key])
+        keys = own
     else:
         given = as_frame(source, frame)
     schema = given.collect_schema()
@@ -176,7 +178,7 @@ def _windows(values: FloatArray, window: int) -> tuple[FloatArray, FloatArray]:
     return windows, np.where(count > 0, count, np.nan)
 
 
-def correlation(one: FloatArray, other: FloatArray) -> float:
+def correlation_of(one: FloatArray, other: FloatArray) -> float:
     """Correlate over what both have; NaN for fewer than three pairs, or one that does not vary."""
     both = np.isfinite(one) & np.isfinite(other)
     pair = np.stack([one[both], other[both]])

@@ -32,7 +32,7 @@ MOST_TICKS = 10
 CALENDAR = (1000, 3000)
 # Names beside a chart that is as high as a page.
 MOST_NAMES = 60
-# Columns of a heat map that a screen can tell apart; of more, some are averaged.
+# Columns of a heat map that a screen can tell apart; of more, neighbours share one.
 MOST_COLUMNS = 500
 # Characters of a name as a label, and of all labels below an axis that fit side by side.
 NAME_CHARACTERS, AXIS_CHARACTERS = 30, 45
@@ -148,13 +148,14 @@ def draw_points(ax: Axes, points: dict[str, tuple[FloatArray, FloatArray]]) -> N
     coloured = foremost(off)
     colours = dict(zip(coloured, COLOURS, strict=False))
     count = sum(len(x) for x, _ in points.values())
+    few = count <= 500
     for name, (x, y) in points.items():
         ax.scatter(
             x,
             y,
-            s=18 if count <= 500 else 6,
+            s=18 if few or (name in colours and len(points) > len(colours)) else 6,
             color=colours.get(name, LIGHT_GREY),
-            alpha=0.8 if count <= 500 else 0.5,
+            alpha=0.8 if few else 0.4,
             linewidth=0,
             zorder=2.5 if name in colours else 2.0,
             rasterized=count > 2000,
@@ -175,10 +176,10 @@ def draw_heat_map(
     colour_map = colormaps[colours].with_extremes(bad=LIGHT_GREY)
     if not cells.size:
         return
-    # What is averaged by matplotlib, where pixels are fewer than cells, runs into the rows beside.
+    # Where pixels are fewer than cells, matplotlib would average, also over the rows beside.
     every = -(-cells.shape[1] // MOST_COLUMNS)
     image = ax.imshow(
-        _averaged(cells, every),
+        _least(cells, every),
         cmap=colour_map,
         vmin=least,
         vmax=1,
@@ -187,19 +188,16 @@ def draw_heat_map(
         extent=(-0.5, every * -(-cells.shape[1] // every) - 0.5, len(cells) - 0.5, -0.5),
     )
     ax.set_xlim(-0.5, cells.shape[1] - 0.5)
-    ax.figure.colorbar(image, ax=ax, label=name, shrink=0.8)
+    of_columns = f", least of {every} periods" if every > 1 else ""
+    ax.figure.colorbar(image, ax=ax, label=name + of_columns, shrink=0.8)
 
 
-def _averaged(cells: FloatArray, every: int) -> FloatArray:
-    """Average every so many cells of a row, those that there are."""
-    if every == 1:
-        return cells
+def _least(cells: FloatArray, every: int) -> FloatArray:
+    """Take the least of every so many cells of a row, of those that there are."""
     rows, columns = cells.shape
     parts = np.pad(cells, ((0, 0), (0, -columns % every)), constant_values=np.nan)
-    parts = parts.reshape(rows, -1, every)
-    count = np.isfinite(parts).sum(axis=2)
-    means: FloatArray = np.nansum(parts, axis=2) / np.where(count > 0, count, np.nan)
-    return means
+    least: FloatArray = np.fmin.reduce(parts.reshape(rows, -1, every), axis=2)
+    return least
 
 
 def limit_to(ax: Axes, values: FloatArray) -> None:

@@ -34,11 +34,30 @@ def _rows(count: int, *, at_least: bool) -> str:
 
 
 class VbaseError(Exception):
-    """Base class of every error this library defines."""
+    """Base class of every error this library defines.
+
+    Examples
+    --------
+    >>> from vbase_py_utils import FitError, PanelError, VbaseError
+    >>> issubclass(PanelError, VbaseError), issubclass(FitError, VbaseError)
+    (True, True)
+    """
 
 
 class PanelError(VbaseError, ValueError):
-    """The panel, or the columns named for it, cannot be used."""
+    """The panel, or the columns named for it, cannot be used.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import PanelError, factor_returns
+    >>> panel = pl.DataFrame({"period": [1], "asset": ["A"], "return": [0.01], "beta": ["high"]})
+    >>> try:
+    ...     factor_returns(panel, "beta")
+    ... except PanelError as error:
+    ...     print(error)
+    exposure column 'beta' is String, expected a numeric type: cast it first
+    """
 
     @classmethod
     def missing_columns(
@@ -207,7 +226,19 @@ class PanelError(VbaseError, ValueError):
 
 
 class FitError(VbaseError, ValueError):
-    """A period has no answer or did not converge, and the caller asked to be told."""
+    """A period has no answer or did not converge, and the caller asked to be told.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import FitError, factor_returns
+    >>> panel = pl.DataFrame({"period": [1], "asset": ["A"], "return": [0.01], "b": 1.0, "c": 2.0})
+    >>> try:
+    ...     factor_returns(panel, ["b", "c"], on_failure="raise")
+    ... except FitError as error:
+    ...     print(str(error).partition(": ")[2])
+    too_few_assets: 1 usable asset for 2 exposures
+    """
 
     @classmethod
     def failed_periods(cls, count: int, n_periods: int | None, period: str, reason: str) -> Self:

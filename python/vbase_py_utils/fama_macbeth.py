@@ -107,7 +107,9 @@ def read_factor_returns(
     """
     if isinstance(factor_returns, CrossSectionFits):
         frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
-        period = own_period(factor_returns, period)
+        own = frame.collect_schema().names()[0]
+        check_own_key("period", period, own)
+        period = own
     else:
         frame = as_frame(factor_returns, "factor_returns")
     wide = frame.lazy().collect()
@@ -132,12 +134,10 @@ def read_factor_returns(
     return keys.gather(order), {name: values.gather(order) for name, values in factors.items()}
 
 
-def own_period(fits: Fits, period: str) -> str:
-    """Give the period column of the fits; ValueError if another one was asked for."""
-    own = fits.factor_returns.collect_schema().names()[0]
-    if period not in (own, "period"):
-        raise ValueError(f"period is {period!r}, but that of the fits is {own!r}: leave it out")
-    return own
+def check_own_key(key: str, name: str, own: str) -> None:
+    """Raise ValueError if a name other than its default was asked for that is not the fits'."""
+    if name not in (own, key):
+        raise ValueError(f"{key} is {name!r}, but that of the fits is {own!r}: leave it out")
 
 
 def _is_number(dtype: pl.DataType) -> bool:

@@ -119,6 +119,27 @@ def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> I
         )
 
 
+def _put_legend_on_top(ax: Axes) -> None:
+    """Move the legend from beside the chart to above it, where a phone shows it first."""
+    legend = ax.get_legend()
+    if legend is None:
+        return
+    names = [text.get_text() for text in legend.get_texts()]
+    title = legend.get_title().get_text()
+    handles = [handle for handle in legend.legend_handles if handle is not None]
+    legend.remove()
+    ax.figure.legend(
+        handles,
+        names,
+        title=title or None,
+        alignment="left",
+        loc="outside upper left",
+        ncols=3,
+        frameon=False,
+        handlelength=1.2,
+    )
+
+
 def _drawn(
     heading: str,
     note: str,
@@ -133,7 +154,9 @@ def _drawn(
         # Letters that matplotlib's fonts lack are the browser's to draw.
         filterwarnings("ignore", "Glyph", UserWarning)
         figure = Figure(figsize=(width / INCH, height / INCH), layout="constrained")
-        draw(figure.add_subplot())
+        ax = figure.add_subplot()
+        draw(ax)
+        _put_legend_on_top(ax)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = re.sub(rf'(fill|stroke): {INK}(?=[;"])', rf"\1: var(--ink,{INK})", buffer.getvalue())
     svg = re.sub(r"<svg [^>]*>", lambda tag: tag[0] + MODES, svg, count=1)

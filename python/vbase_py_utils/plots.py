@@ -23,7 +23,7 @@ except ImportError as error:
 from vbase_py_utils.chart_data import (
     Frame,
     chosen,
-    correlation,
+    correlation_of,
     error_of_mean,
     floats,
     read_both,
@@ -65,6 +65,17 @@ from vbase_py_utils.results import (
     CrossSectionFits,
 )
 from vbase_py_utils.robust import FloatArray
+
+__all__ = [
+    "confidence_bands",
+    "correlations",
+    "cumulative_returns",
+    "fit_quality",
+    "robust_against_least_squares",
+    "robustness_weights",
+    "t_values",
+    "true_against_estimated",
+]
 
 # So many bands can be told apart.
 MOST_BANDS = 3
@@ -168,7 +179,8 @@ def confidence_bands(
     Raises
     ------
     PanelError
-        A column is missing or not numeric, a period is null, a (period, factor) repeats.
+        A column is missing or not numeric, a period is null, a (period, factor) repeats, a name in
+        ``factors`` is not there.
     ValueError, TypeError
         ``level`` is not between 0 and 1; ``period`` is not that of the fits; no frame is given.
 
@@ -332,6 +344,8 @@ def t_values(premia: Frame | Fits, *, ax: Axes | None = None) -> Axes:
     ------
     PanelError
         A column is missing or not numeric, a factor repeats.
+    TypeError
+        No frame is given.
 
     Examples
     --------
@@ -438,14 +452,14 @@ def robustness_weights(
     Axes
         A row per asset, a column per period in equal steps; 1 is full weight. Grey where the
         asset has no weight: it was not there, or not used. Of more than 500 periods some
-        neighbours share a column, which shows their mean.
+        neighbours share a column, which shows the least weight of them.
 
     Raises
     ------
     PanelError
         A column is missing or not numeric, a key is null, a (period, asset) repeats.
     ValueError, TypeError
-        ``most`` is not a whole number >= 1; ``period`` is not that of the fits; no frame is given.
+        ``most`` is not a whole number >= 1; a key is not that of the fits; no frame is given.
 
     Examples
     --------
@@ -509,7 +523,7 @@ def correlations(
     """
     _, returns = read_series(factor_returns, factors, period)
     names = list(returns)
-    matrix = np.array([[correlation(returns[a], returns[b]) for a in names] for b in names])
+    matrix = np.array([[correlation_of(returns[a], returns[b]) for a in names] for b in names])
     side = min(12, 3 + 0.3 * len(names))
     ax = axes_for(ax, width=side + 1, height=side)
     draw_heat_map(ax, matrix, "PuOr", -1, "correlation", square=True)
@@ -520,7 +534,7 @@ def correlations(
                 ax.text(
                     column,
                     row,
-                    f"{round(value, 2) + 0.0:.2f}",
+                    f"{round(value, 2) + 0.0:.2f}".replace("-", "−"),
                     ha="center",
                     va="center",
                     color=colour,

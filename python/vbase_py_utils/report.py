@@ -58,6 +58,8 @@ def write_report(
         The path is that of a directory, or its directory is not there.
     TypeError
         ``fits`` are not the result of ``fit_cross_sections``, ``title`` is no text.
+    ImportError
+        matplotlib or Jinja2 is missing.
     Exception
         Whatever collecting lazy fits raises; then there is no file, or still the one before.
 
@@ -116,8 +118,8 @@ def _page(given: Fits, title: str) -> str:
         bad_periods=_rows(_bad_periods(fits)),
         premia=_rows(premia),
         pictures=list(pictures_of(fits, premia)),
-        periods=_rows(worst_periods(fits)),
-        assets=_rows(worst_assets(fits)),
+        periods=_rows(_worst_periods(fits)),
+        assets=_rows(_worst_assets(fits)),
         version=version("vbase-py-utils"),
     )
 
@@ -161,7 +163,7 @@ def _bad_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
     return fits.bad_periods.select(pl.nth(0).alias(PERIOD), STATUS, reason)
 
 
-def worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
+def _worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
     """Find the periods in which robustness weights take away most, as a share of the assets used.
 
     Columns: period, share, asset (the one with the least weight), its specific_return and
@@ -176,7 +178,7 @@ def worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
     return worst.head(MOST_AFFECTED).join(counts, on=PERIOD, how="left", maintain_order="left")
 
 
-def worst_assets(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
+def _worst_assets(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
     """Find the assets from which robustness weights take away most, summed over the periods.
 
     Columns: asset, lost (the sum), n_periods (in which it was used), n_downweighted, period (that

@@ -78,6 +78,16 @@ class CrossSectionFits(Generic[Frame]):
     The frames are lazy when the panel was: then each runs the whole fit when it is collected, and
     ``collect()`` runs it once for all but ``factor_portfolios``.
     Null stands where there is no number; ``status`` in ``diagnostics`` says why.
+
+    Examples
+    --------
+    >>> from vbase_py_utils import fit_cross_sections
+    >>> from vbase_py_utils.demo import simulated_panel
+    >>> fits = fit_cross_sections(simulated_panel()[0].lazy(), ["Factor_0", "Factor_1"])
+    >>> fits.factor_returns.collect_schema().names()
+    ['period', 'Factor_0', 'Factor_1']
+    >>> fits.collect().diagnostics["status"].unique().to_list()
+    ['converged']
     """
 
     _periods: Frame
