@@ -184,8 +184,9 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def missing_factors(cls, missing: Sequence[str], available: Sequence[str]) -> Self:
-        """Build the error for factors that were asked for and are not there."""
-        return cls(f"factors {listed(missing)} are not there; those there are {listed(available)}")
+        """Build the error for factors that were asked for and are not there, or for none."""
+        asked = f"factors {listed(missing)} are not there" if missing else "no factors asked for"
+        return cls(f"{asked}; those there are {listed(available)}")
 
     @classmethod
     def nothing_shared(cls, what: str, one: Sequence[str], other: Sequence[str]) -> Self:
