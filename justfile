@@ -1,5 +1,8 @@
 # The recipes of this project; `just` alone lists them.
 
+# Most tests keep one core busy.
+two_at_once := "-n 2 --dist worksteal"
+
 _default:
     @just --list --unsorted
 
@@ -9,7 +12,7 @@ demo:
 
 # everything: lint, types, tests, doctests, examples, pages, notebooks
 test: lint type
-    uv run pytest
+    uv run pytest {{ two_at_once }}
 
 # formatting and lint
 lint:
@@ -24,7 +27,7 @@ type:
 test-lowest:
     uv venv --quiet --clear --python '>=3.11,<3.14' build/lowest
     uv pip install --quiet --python build/lowest --resolution lowest-direct --group dev --editable '.[pandas,plot,progress,notebook]'
-    build/lowest/bin/python -m pytest
+    build/lowest/bin/python -m pytest {{ two_at_once }}
 
 # long random campaigns: 48,000 hard problems against plain IRLS, some minutes
 campaign:

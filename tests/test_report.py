@@ -255,7 +255,7 @@ def test_the_pictures_are_charts_with_their_words(page, fits):
 
 def test_how_many_normal_residuals_would_be_down_weighted(tmp_path):
     for huber_t, expected in ((1.345, "would be 18 %"), (2.0, "would be 5 %"), (9.0, "assets.")):
-        fits = fit_cross_sections(market(), EXPOSURES, huber_t=huber_t)
+        fits = fit_cross_sections(market(n_periods=3), "x", huber_t=huber_t)
         write_report(fits, tmp_path / "report.html")
         text = Page(tmp_path / "report.html").text
         assert expected in text[text.index("share of down-weighted assets") :][:90]
@@ -297,7 +297,7 @@ def test_reasons_with_many_names_stay_short(tmp_path):
 
 
 def test_the_zone_of_matplotlib_does_not_matter(tmp_path):
-    fits = fit_cross_sections(market(n_periods=60), EXPOSURES)
+    fits = fit_cross_sections(market(), "x")
     write_report(fits, tmp_path / "one.html")
     with mpl.rc_context({"timezone": "America/New_York"}):
         write_report(fits, tmp_path / "other.html")
