@@ -1262,7 +1262,7 @@ PREMIA = pl.DataFrame({"factor": ["x", "y"], "t_stat": [1.0, 2.0]})
     ("chart", "frame", "options", "message"),
     [
         ("confidence_bands", COEFFICIENTS.drop("std_error", "factor"), {},
-         r"column 'factor', 'std_error' not in coefficients, whose columns are 'period', 'facto"),
+         r"columns 'factor', 'std_error' not in coefficients, whose columns are 'period', 'facto"),
         ("confidence_bands", COEFFICIENTS, {"period": "month"}, r"column 'month' not in coeffic"),
         ("confidence_bands", COEFFICIENTS.with_columns(std_error=pl.lit("high")), {},
          r"value column 'std_error' is String, expected a numeric type"),
