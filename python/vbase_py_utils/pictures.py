@@ -100,7 +100,7 @@ def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> I
         )
     weights = fits.specific_returns[ROBUSTNESS_WEIGHT]
     if (weights < 1).any():
-        assets = min(40, fits.specific_returns[:, 1].n_unique())
+        assets = min(plots.MOST_ASSETS, fits.specific_returns[:, 1].n_unique())
         yield _drawn(
             "Robustness weights",
             "The most down-weighted assets, the first on top. Dark: hardly counted in that "

@@ -77,6 +77,8 @@ __all__ = [
     "true_against_estimated",
 ]
 
+# Rows of the heat map of robustness weights, unless asked for otherwise.
+MOST_ASSETS = 40
 # So many bands can be told apart.
 MOST_BANDS = 3
 # Bands so many times as wide as the median one do not stretch the axis.
@@ -429,7 +431,7 @@ def fit_quality(
 def robustness_weights(
     specific_returns: Frame | Fits,
     *,
-    most: int = 40,
+    most: int = MOST_ASSETS,
     period: str = "period",
     asset: str = "asset",
     ax: Axes | None = None,
