@@ -17,7 +17,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vbase_py_utils import PanelError, fama_macbeth, fit_cross_sections, pictures, write_report
+from vbase_py_utils import (
+    PanelError,
+    fama_macbeth,
+    fit_cross_sections,
+    pictures,
+    report,
+    write_report,
+)
 
 EXPOSURES = ["x", "y", "z"]
 VOID = {"meta", "link", "img", "br"}
@@ -133,6 +140,7 @@ def test_says_so_of_another_model(tmp_path):
     assert "Regression weights equal Estimator weighted least squares" in text
     assert "H1" in text
     assert "No asset was down-weighted." in text
+    assert "Robustness weights" not in text
 
 
 def test_lists_how_the_periods_ended(page, fits):
@@ -207,6 +215,28 @@ def test_the_ten_assets_that_outliers_affected_most(page, fits):
         assert row[4] == str(of_asset["period"][0])
         assert float(row[5]) == pytest.approx(of_asset["specific_return"][0], rel=1e-3)
         assert float(row[6]) == pytest.approx(1 - max(lost[row[0]]), rel=1e-3)
+
+
+def test_a_weight_just_below_one_is_counted(french_panel, tmp_path):
+    betas = ["beta_MktRF", "beta_SMB", "beta_HML", "beta_Mom"]
+    fits = fit_cross_sections(french_panel, betas)
+    write_report(fits, tmp_path / "report.html")
+    weight = pl.col("robustness_weight")
+    expected = fits.specific_returns.group_by("asset").agg((weight < 1).sum())
+    rows = Page(tmp_path / "report.html").table("Asset")
+    counts = dict(expected.rows())
+    assert [int(row[2].replace(",", "")) for row in rows] == [counts[row[0]] for row in rows]
+    # The data have what this is about.
+    shown = pl.col("asset").is_in([row[0] for row in rows])
+    assert fits.specific_returns.filter(shown & weight.is_between(0.999, 1, "none")).height > 0
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"),
+    [(None, "–"), (0.0, "< 0.0001"), (0.00009, "< 0.0001"), (0.0001, "0.0001"), (0.004, "0.0040")],
+)
+def test_p_values(p_value, text):
+    assert report._chance(p_value) == text
 
 
 def test_it_is_one_file_that_asks_for_nothing(page):
@@ -548,7 +578,7 @@ WIDTHS = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module", params=["names", "hostile names"])
-def report(request, fits, tmp_path_factory):
+def written(request, fits, tmp_path_factory):
     """A file, the fits in it, and how many pictures it has."""
     path = tmp_path_factory.mktemp("browser") / "report.html"
     given = hostile_fits() if request.param == "hostile names" else fits
@@ -558,8 +588,8 @@ def report(request, fits, tmp_path_factory):
 
 @pytest.mark.browser
 @WIDTHS
-def test_in_a_browser(chromium, report, viewport):
-    path, fits = report
+def test_in_a_browser(chromium, written, viewport):
+    path, fits = written
     phone = viewport["width"] < 500
     with opened(chromium, path, viewport=viewport, is_mobile=phone) as tab:
         assert tab.evaluate("window.innerWidth") == viewport["width"]
