@@ -15,7 +15,10 @@ PACKAGE = Path(vbase_py_utils.__file__).parent
 
 # Tiers, lowest first: a module may import from those below its own.
 TIERS = {
-    "errors": 0,
+    "text": 0,
+    "errors": 1,
+    "arguments": 1,
+    "periods": 4.2,
     "robust": 0,
     "threads": 0,
     "progress": 0,
@@ -23,14 +26,14 @@ TIERS = {
     "irls": 2,
     "inference": 3,
     "families": 4,
-    "panel": 4,
+    "panel": 4.5,
     "portfolios": 5,
     "blocks": 5,
     "one_pass": 5,
     "results": 5,
     "fitting": 6,
     "estimation": 7,
-    "fama_macbeth": 6,
+    "premia": 6,
     "history": 6,
     "expressions": 7,
     "chart_data": 7,
@@ -132,7 +135,7 @@ def test_imports_point_downwards(module):
         if top == "vbase_py_utils" and rest in TIERS:
             assert TIERS[rest] < TIERS[module], (module, rest)
             assert rest != "stats.cross_section_regression", module
-        if TIERS[module] < TIERS["panel"]:
+        if TIERS[module] < TIERS["periods"]:
             assert top not in FRAMES, (module, name)
         if module != "stats.cross_section_regression":
             assert top != "pandas", (module, name)

@@ -11,9 +11,9 @@ from vbase_py_utils.exposures import (
     zscore,
 )
 from vbase_py_utils.expressions import huber_regression, huber_residuals
-from vbase_py_utils.fama_macbeth import fama_macbeth
 from vbase_py_utils.files import sink_file
 from vbase_py_utils.history import inverse_variance_weights, lag_exposures
+from vbase_py_utils.premia import fama_macbeth
 from vbase_py_utils.report import write_report
 from vbase_py_utils.results import CrossSectionFits
 

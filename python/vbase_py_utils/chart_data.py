@@ -10,8 +10,8 @@ import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.fama_macbeth import FactorReturns, Fits, check_own_key, read_factor_returns
 from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
+from vbase_py_utils.premia import FactorReturns, Fits, check_own_key, read_factor_returns
 from vbase_py_utils.results import FACTOR, CrossSectionFits
 from vbase_py_utils.robust import FloatArray
 

@@ -17,9 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from vbase_py_utils.errors import one_line
 from vbase_py_utils.panel import label
 from vbase_py_utils.robust import FloatArray
+from vbase_py_utils.text import one_line
 
 # The colours of Okabe and Ito (2008), which readers with any colour vision tell apart, without
 # black and the yellow that fades on white.

@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
-# Of a name in a message.
-NAME_CHARACTERS = 80
-
-
-def printable(text: str) -> str:
-    """Keep text on its line: what does not print is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def one_line(text: str, most: int = 40) -> str:
-    """Keep text on its line, and cut what is too long inside."""
-    text, end = printable(text), most // 3
-    return text if len(text) <= most else text[: most - 1 - end] + "…" + text[-end:]
-
-
-def listed(names: Iterable[object], most: int = 12) -> str:
-    """Write the first names one after the other, each cut, and how many more there are."""
-    shown = [one_line(repr(name), NAME_CHARACTERS) for name in names]
-    if not shown:
-        return "none"
-    rest = len(shown) - most
-    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
+from vbase_py_utils.text import listed
 
 
 def _rows(count: int, *, at_least: bool) -> str:

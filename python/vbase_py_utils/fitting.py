@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vbase_py_utils.blocks import BlockRows
-from vbase_py_utils.errors import FitError, listed
+from vbase_py_utils.errors import FitError
 from vbase_py_utils.families import fit_families, fitted_with_families
 from vbase_py_utils.inference import CovType, Inference, assess_periods, fitted_values
 from vbase_py_utils.irls import ANSWERED, PeriodFits, SolverOptions, Status, fit_periods
@@ -40,6 +40,7 @@ from vbase_py_utils.results import (
     inner_std_errors,
 )
 from vbase_py_utils.robust import FloatArray
+from vbase_py_utils.text import listed
 from vbase_py_utils.threads import one_blas_thread
 
 OnFailure = Literal["null", "raise"]

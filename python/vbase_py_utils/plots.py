@@ -50,8 +50,8 @@ from vbase_py_utils.drawing import (
     places,
     span,
 )
-from vbase_py_utils.fama_macbeth import FactorReturns, Fits, fama_macbeth
 from vbase_py_utils.panel import ASSET, PERIOD, label
+from vbase_py_utils.premia import FactorReturns, Fits, fama_macbeth
 from vbase_py_utils.results import (
     FACTOR,
     FACTOR_RETURN,

@@ -9,10 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from vbase_py_utils.errors import one_line, printable
-from vbase_py_utils.fama_macbeth import Fits, fama_macbeth
 from vbase_py_utils.files import check_place, whole_file
 from vbase_py_utils.panel import ASSET, PERIOD, label
+from vbase_py_utils.premia import Fits, fama_macbeth
 from vbase_py_utils.results import (
     N_ASSETS,
     N_DOWNWEIGHTED,
@@ -25,6 +24,7 @@ from vbase_py_utils.results import (
     STATUS,
     CrossSectionFits,
 )
+from vbase_py_utils.text import one_line, printable
 
 # Rows of the tables of what outliers affected most, and characters of a name.
 MOST_AFFECTED, NAME_CHARACTERS = 10, 60

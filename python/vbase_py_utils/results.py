@@ -10,10 +10,11 @@ from typing import Generic, TypeVar
 
 import polars as pl
 
-from vbase_py_utils.errors import PanelError, one_line
+from vbase_py_utils.errors import PanelError
 from vbase_py_utils.inference import CovType
 from vbase_py_utils.irls import SolverOptions, Status
 from vbase_py_utils.panel import ASSET, PERIOD, PanelSpec, label
+from vbase_py_utils.text import one_line
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
