@@ -20,6 +20,7 @@ import pyarrow as pa
 from vbase_py_utils.blocks import BlockRows
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fitting import fit_rows
+from vbase_py_utils.forks import check_process
 from vbase_py_utils.inference import fitted_values
 from vbase_py_utils.irls import SolverOptions
 from vbase_py_utils.panel import RETURN, WEIGHT, PanelSpec
@@ -164,6 +165,7 @@ def _arguments(weights: IntoColumn | None, huber_t: float) -> dict[str, Any]:
 
 def as_column(column: object) -> pl.Expr:
     """Take a name or an expression as an expression; raise TypeError for anything else."""
+    check_process()
     if isinstance(column, pl.Expr):
         return column
     if isinstance(column, str):
