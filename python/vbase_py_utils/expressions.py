@@ -223,7 +223,7 @@ def _block(groups: pl.Series, weights: str | None) -> BlockRows:
     }
     if weights is not None:
         columns[WEIGHT] = _numbers("weights", weights, fields[WEIGHT])
-    sizes = groups.list.len().fill_null(0).to_numpy()
+    sizes = groups.list.len().to_numpy()
     starts = np.append(0, np.cumsum(sizes, dtype=np.intp))
     block = BlockRows.in_place(pl.DataFrame(columns), spec, starts)
     if weights is not None:
