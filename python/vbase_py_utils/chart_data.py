@@ -78,7 +78,7 @@ def read_table(
             check_own_key(key, name, own[key])
         keys = own
     else:
-        given = as_frame(source, frame)
+        given = as_frame(source, [*keys.values(), *values], frame)
     schema = given.collect_schema()
     columns = [*keys.values(), *values]
     missing = [name for name in columns if name not in schema]

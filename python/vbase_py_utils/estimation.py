@@ -313,7 +313,7 @@ def _with_categories(
     panel: pl.DataFrame | pl.LazyFrame | ArrowStream, spec: PanelSpec
 ) -> tuple[pl.DataFrame | pl.LazyFrame, PanelSpec]:
     """Learn the categories from the panel's types; in memory, text is made an Enum."""
-    frame = as_frame(panel)
+    frame = as_frame(panel, spec.columns)
     if isinstance(frame, pl.DataFrame):
         frame = spec.with_enums(frame)
     return frame, spec.with_categories(frame.collect_schema())

@@ -112,7 +112,7 @@ def lag_exposures(
     several = isinstance(columns, Iterable) and not isinstance(columns, str)
     names: list[Any] = list(columns) if several else [columns]
     _check_number("periods", periods, "a whole number >= 1", at_least=1, whole=True)
-    frame = as_frame(panel)
+    frame = as_frame(panel, [period, asset, *names], others="keep")
     schema = frame.collect_schema()
     _check_columns("lagged", names, schema, period, asset)
     rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", ()))
@@ -214,9 +214,10 @@ def inverse_variance_weights(
     _check_number("max_ratio", max_ratio, "a finite number >= 1", at_least=1)
     if not isinstance(fits, CrossSectionFits):
         raise TypeError(f"fits is {type(fits).__name__}, expected CrossSectionFits")
-    frame = as_frame(panel)
-    schema, specific = frame.collect_schema(), fits.specific_returns.lazy()
+    specific = fits.specific_returns.lazy()
     period, asset = specific.collect_schema().names()[:2]
+    frame = as_frame(panel, [period, asset, weights], others="keep")
+    schema = frame.collect_schema()
     _check_columns("weights", [] if weights is None else [weights], schema, period, asset)
     if weights is not None and not (schema[weights].is_numeric() or schema[weights] == pl.Null):
         raise PanelError.not_numeric("weights", weights, schema[weights])

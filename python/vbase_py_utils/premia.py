@@ -111,7 +111,7 @@ def read_factor_returns(
         check_own_key("period", period, own)
         period = own
     else:
-        frame = as_frame(factor_returns, "factor_returns")
+        frame = as_frame(factor_returns, [period], "factor_returns", others="need")
     wide = frame.lazy().collect()
     if period not in wide.columns:
         raise PanelError.missing_columns("period", [period], wide.columns, "the factor returns")
