@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.sources import Others, read_frame
+from vbase_py_utils.sources import Columns, Others, read_frame
 
 # Names inside the query, so that a user's names never meet each other or ours.
 PERIOD, ASSET, RETURN, WEIGHT = "period", "asset", "return", "weight"
@@ -350,14 +350,15 @@ def missing_keys(keys: pl.Series) -> pl.Series:
 
 def as_frame(
     panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
-    columns: Iterable[object],
+    columns: Columns,
     argument: str = "panel",
     *,
     others: Others = "drop",
 ) -> pl.DataFrame | pl.LazyFrame:
     """Take any accepted frame as Polars', as ``read_frame`` does.
 
-    ``columns``: those that are needed, keys first. ``others``: what becomes of the other columns
+    ``columns``: those that are needed, keys first, or a function that gives them from the names of
+    all. ``others``: what becomes of the other columns
     of a frame that is not Polars'.
     """
     return read_frame(panel, columns, argument, others)

@@ -52,6 +52,11 @@ def is_period(dtype: pl.DataType) -> bool:
     return isinstance(dtype, pl.BaseExtension) and dtype.ext_name() == PANDAS_PERIOD
 
 
+def has_labels(dtype: pl.BaseExtension) -> bool:
+    """Whether the frequency of a column of pandas periods is known."""
+    return _frequency(_written(dtype.ext_metadata())) is not None
+
+
 def period_labels(column: pl.Expr, name: str, dtype: pl.BaseExtension) -> pl.Expr:
     """Express a column of pandas periods as labels, String, null for NaT.
 
@@ -68,62 +73,65 @@ def period_labels(column: pl.Expr, name: str, dtype: pl.BaseExtension) -> pl.Exp
 
 def labels_of(numbers: pl.Series, name: str, frequency: Frequency) -> pl.Series:
     """Give the labels of periods; each distinct one is written once."""
-    distinct = numbers.unique().drop_nulls()
-    outside = distinct.filter(~distinct.is_between(frequency.first, frequency.last))
+    outside = numbers.filter(~numbers.is_between(frequency.first, frequency.last))
     if not outside.is_empty():
-        count = int(numbers.is_in(outside.implode()).sum())
+        # The numbers may be a part of the column.
         raise PanelError(
-            f"column {name!r} has pandas periods outside the years {FIRST_YEAR} to {LAST_YEAR} in "
-            f"{count} row{'' if count == 1 else 's'}, for example number {outside[0]}; "
-            "expected years whose labels sort as time"
+            f"column {one_line(repr(name))} has pandas periods outside the years {FIRST_YEAR} to "
+            f"{LAST_YEAR} in at least {len(outside)} row{'' if len(outside) == 1 else 's'}, for "
+            f"example number {outside[0]}; expected years whose labels sort as time"
         )
+    distinct = numbers.unique().drop_nulls()
     labels = distinct.to_frame("n").select(frequency.text(pl.col("n"))).to_series()
     return numbers.replace_strict(distinct, labels, default=None, return_dtype=pl.String)
 
 
 def frequency_of(name: str, metadata: str | None) -> Frequency:
-    """Read the frequency that pandas wrote beside its periods, such as '{"freq": "Q-DEC"}'."""
+    """Read the frequency that pandas wrote beside its periods, such as '{"freq": "Q-DEC"}'.
+
+    Raises PanelError for one that is not known; ``name``: of the column.
+    """
+    written = _written(metadata)
+    frequency = _frequency(written)
+    if frequency is None:
+        raise PanelError(
+            f"column {one_line(repr(name))} has pandas periods of the unknown frequency "
+            f"{one_line(repr(written))}: make it text first, with .astype(str) in pandas"
+        )
+    return frequency
+
+
+def _written(metadata: str | None) -> str:
     try:
-        written = str(json.loads(metadata or "")["freq"])
+        return str(json.loads(metadata or "")["freq"])
     except (ValueError, KeyError, TypeError):
-        written = ""
+        return ""
+
+
+def _frequency(written: str) -> Frequency | None:
     parts = re.fullmatch(r"\d*([A-Za-z]+)(?:-([A-Z]{3}))?", written)
-    unit, anchor = (FORMER.get(parts[1], parts[1]), parts[2]) if parts else ("", None)
-    if unit == "Y":
-        return _by_year(1, _year)
-    if unit == "Q":
-        return _by_year(4, _quarter)
-    if unit == "M":
-        return _by_year(12, _month)
-    if unit == "W" and (anchor or WEEKDAYS[0]) in WEEKDAYS:
-        # Week 1 ends on the first such day from 1970-01-03 on; day 3 is a Sunday.
-        end = WEEKDAYS.index(anchor or WEEKDAYS[0]) - 4
-        return Frequency(_up(FIRST_DAY + 6 - end, 7), (LAST_DAY - end) // 7, partial(_week, end))
+    if parts is None:
+        return None
+    unit, anchor = FORMER.get(parts[1], parts[1]), parts[2] or WEEKDAYS[0]
+    if unit in PER_YEAR:
+        per_year, text = PER_YEAR[unit]
+        first, after = (per_year * (year - 1970) for year in (FIRST_YEAR, LAST_YEAR + 1))
+        return Frequency(first, after - 1, text)
+    if unit == "W" and anchor in WEEKDAYS:
+        # Week 1 of those that end on Sunday ends on day 3, 1970-01-04.
+        end = WEEKDAYS.index(anchor) - 4
+        # The first that begins, and the last that ends, inside the years.
+        return Frequency(-((end - 6 - FIRST_DAY) // 7), (LAST_DAY - end) // 7, partial(_week, end))
     if unit == "B":
-        # 1970-01-01 is a Thursday, 0001-01-01 a Monday, 9999-12-31 a Friday.
+        # 0001-01-01 is a Monday, 1970-01-01 a Thursday, 9999-12-31 a Friday.
         return Frequency(5 * (FIRST_DAY + 3) // 7 - 3, 5 * (LAST_DAY - 1) // 7 + 1, _business_day)
     if unit == "D":
         return Frequency(FIRST_DAY, LAST_DAY, _date)
     if unit in CLOCK:
         per_day = CLOCK[unit][0]
-        return Frequency(
-            max(FIRST_DAY * per_day, -LARGEST),
-            min((LAST_DAY + 1) * per_day - 1, LARGEST),
-            partial(_time, unit),
-        )
-    raise PanelError(
-        f"column {name!r} has pandas periods of the unknown frequency {one_line(written)!r}: "
-        "make it text first, with .astype(str) in pandas"
-    )
-
-
-def _by_year(per_year: int, text: Callable[[pl.Expr], pl.Expr]) -> Frequency:
-    first, last = (per_year * (year - 1970) for year in (FIRST_YEAR, LAST_YEAR + 1))
-    return Frequency(first, last - 1, text)
-
-
-def _up(number: int, by: int) -> int:
-    return -(-number // by)
+        first, last = FIRST_DAY * per_day, (LAST_DAY + 1) * per_day - 1
+        return Frequency(max(first, -LARGEST), min(last, LARGEST), partial(_time, unit))
+    return None
 
 
 def _digits(number: pl.Expr, width: int) -> pl.Expr:
@@ -142,6 +150,9 @@ def _quarter(number: pl.Expr) -> pl.Expr:
 def _month(number: pl.Expr) -> pl.Expr:
     year = number // 12
     return pl.concat_str(_year(year), pl.lit("-"), _digits(number - 12 * year + 1, 2))
+
+
+PER_YEAR = {"Y": (1, _year), "Q": (4, _quarter), "M": (12, _month)}
 
 
 def _week(end: int, number: pl.Expr) -> pl.Expr:

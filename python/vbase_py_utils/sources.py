@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.period_labels import is_period, period_labels
+from vbase_py_utils.period_labels import has_labels, is_period, period_labels
 from vbase_py_utils.text import listed, one_line
 
 # What becomes of columns that are not named: left out; kept where that can be, with a warning that
@@ -26,6 +26,8 @@ from vbase_py_utils.text import listed, one_line
 Others: TypeAlias = Literal["drop", "keep", "need"]
 # Frames and columns of libraries that need not be there.
 Foreign: TypeAlias = Any
+# Names of columns, or a function that gives them from those of all columns of a frame.
+Columns: TypeAlias = Iterable[object] | Callable[[list[str]], Iterable[object]]
 F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
 # Of a name, a type and a reason in a message; columns that a warning names.
 NAME_CHARACTERS, TYPE_CHARACTERS, REASON_CHARACTERS, MOST_NAMED = 30, 40, 150, 3
@@ -66,28 +68,43 @@ class Source:
 
 
 def read_frame(
-    source: object, columns: Iterable[object], argument: str, others: Others = "drop"
+    source: object, columns: Columns, argument: str, others: Others = "drop"
 ) -> pl.DataFrame | pl.LazyFrame:
     """Make a frame of Polars of whatever is accepted as one.
 
-    ``columns``: those that are needed, keys first; what is no string is passed over. A Polars frame
-    keeps all its columns; of other frames, ``others`` says what becomes of those not named. If a
-    needed one is not there, the answer has all names and no rows, for the message. Needed columns,
-    and with "keep" all others, that hold pandas periods are given as their labels.
+    ``columns``: those that are needed, keys first, or a function that gives them from the names of
+    all; what is no string is passed over. A Polars frame keeps all its columns; of other frames,
+    ``others`` says what becomes of those not named. If a needed one is not there, the answer has
+    all names and no rows, for the message. Needed columns, and with "keep" all others, that hold
+    pandas periods are given as their labels.
 
     Raises TypeError for other kinds, PanelError for a needed column that cannot be converted, is
     there twice, or in a pandas index. Both name ``argument``.
     """
     refuse_spark(source, argument)
-    needed = [name for name in dict.fromkeys(columns) if isinstance(name, str)]
-    if isinstance(source, pl.DataFrame | pl.LazyFrame):
-        return plain_frame(source, needed, others)
+    if isinstance(source, pl.DataFrame):
+        return plain_frame(source, _needed(columns, source.columns), others)
+    if isinstance(source, pl.LazyFrame):
+        try:
+            names = source.collect_schema().names()
+        except pl.exceptions.PanicException as error:
+            reason = one_line(str(error), REASON_CHARACTERS)
+            raise PanelError(
+                f"Polars cannot read {argument}: {reason}: give a file as a pyarrow Dataset"
+            ) from error
+        return plain_frame(source, _needed(columns, names), others)
     opened = _opened(source, argument)
+    needed = _needed(columns, opened.names)
     absent = [name for name in needed if name not in opened.names]
     if absent:
         _refuse_index(opened, absent, needed[:2], argument)
         return pl.DataFrame(schema=dict.fromkeys(opened.names, pl.Null))
     return plain_frame(_converted(opened, needed, argument, others), needed, others)
+
+
+def _needed(columns: Columns, names: list[str]) -> list[str]:
+    asked = columns(names) if callable(columns) else columns
+    return list(dict.fromkeys(name for name in asked if isinstance(name, str)))
 
 
 def refuse_spark(source: object, argument: str) -> None:
@@ -158,7 +175,7 @@ def _warn_of_left_out(opened: Source, places: list[int]) -> None:
     warnings.warn(
         "columns that cannot be made Polars columns, or share their name, are left out of the "
         f"answer: {', '.join(named)}{f' and {rest} more' if rest else ''}",
-        stacklevel=5,  # of lag_exposures and its like
+        stacklevel=6,  # of lag_exposures and its like
     )
 
 
@@ -177,7 +194,7 @@ def plain_frame(frame: F, needed: Collection[str], others: Others = "drop") -> F
         # By position: Polars would read a name such as "^x$" as a pattern.
         if not isinstance(dtype, pl.BaseExtension):
             continue
-        if is_period(dtype) and (is_needed or others == "keep"):
+        if is_period(dtype) and (is_needed or (others == "keep" and has_labels(dtype))):
             plain.append(period_labels(pl.nth(place), name, dtype).alias(name))
         elif is_needed and not dtype.ext_storage().is_nested():
             plain.append(pl.nth(place).ext.storage().alias(name))
@@ -190,7 +207,7 @@ def _opened(source: Foreign, argument: str) -> Source:
     if pandas is not None and isinstance(source, pandas.DataFrame):
         return _of_pandas(source)
     if datasets is not None and isinstance(source, datasets.Dataset):
-        return _of_dataset(source)
+        return _of_dataset(source, argument)
     if datasets is not None and isinstance(source, datasets.Scanner):
         return _of_reader(source.to_reader())
     if isinstance(source, pa.Table):
@@ -255,8 +272,14 @@ def _pandas_column(series: Foreign) -> pl.Series | None:
     return None if _is_unreadable(values.type) else _column(pa.table([values], names=[""]))
 
 
-def _of_dataset(dataset: Foreign) -> Source:
+def _of_dataset(dataset: Foreign, argument: str) -> Source:
     names = dataset.schema.names
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise PanelError(
+                f"{argument} is a pyarrow Dataset with {count} columns named {_cut(repr(name))}, "
+                "from which pyarrow reads nothing: rename one, or give the Table"
+            )
     return _of_arrow(
         dataset.schema,
         # A projection: the other columns are not read from the files.
