@@ -114,8 +114,8 @@ def test_years_of_another_length_are_refused(frequency):
         with pytest.raises(PanelError) as caught:
             labelled([0, number, number, None], frequency)
         assert str(caught.value) == (
-            "column 'date' has pandas periods outside the years 1 to 9999 in at least 2 rows, for example "
-            f"number {number}; expected years whose labels sort as time"
+            "column 'date' has pandas periods outside the years 1 to 9999 in at least 2 rows, for "
+            f"example number {number}; expected years whose labels sort as time"
         )
 
 

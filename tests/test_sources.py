@@ -518,7 +518,7 @@ def test_a_file_at_an_offset_is_read_as_a_dataset(tmp_path):
     times = pa.array(ROWS["period"].dt.epoch("us").to_list(), pa.timestamp("us", "+05:30"))
     table = ROWS.to_arrow().set_column(0, "period", times)
     pa.parquet.write_table(table, tmp_path / "panel.parquet")
-    with pytest.raises(PanelError, match="give a file as a pyarrow Dataset$") as caught:
+    with pytest.raises(PanelError, match=r"give a file as a pyarrow Dataset$") as caught:
         factor_returns(pl.scan_parquet(tmp_path / "panel.parquet"), "x")
     assert_one_line(caught.value)
     assert_frame_equal(
