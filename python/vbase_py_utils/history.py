@@ -74,7 +74,8 @@ def lag_exposures(
     Parameters
     ----------
     panel
-        Long frame, a row per (period, asset), in any order and with any other columns.
+        Long frame, a row per (period, asset), in any order and with any other columns. Kinds of
+        frames as in ``factor_returns``.
     columns
         Column name or names, of any type: exposures, categories, market values.
     periods
@@ -88,6 +89,8 @@ def lag_exposures(
     DataFrame or LazyFrame, as given
         The panel, its rows and columns in their order, with the values that the asset had
         ``periods`` periods before. Null where it had no row then, also if it had an older one.
+        Columns of another library that are not named are left out, with a warning, if they cannot
+        be made Polars columns or share their name; pandas periods become text.
 
     Raises
     ------
@@ -160,7 +163,8 @@ def inverse_variance_weights(
     Parameters
     ----------
     panel
-        Long frame, a row per (period, asset): that of the first pass, or other periods of it.
+        Long frame, a row per (period, asset): that of the first pass, or other periods of it. What
+        comes back of frames of other libraries: as in ``lag_exposures``.
     fits
         The first pass, from ``fit_cross_sections``; the panel has key columns of the same names.
     weights
