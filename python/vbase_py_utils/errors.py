@@ -13,7 +13,10 @@ def _rows(count: int, *, at_least: bool) -> str:
 
 
 class VbaseError(Exception):
-    """Base class of every error this library defines.
+    """Base class of every error this library defines; its message is one line.
+
+    Of an error raised inside an expression, Polars writes below the message where that was. This
+    is left out.
 
     Examples
     --------
@@ -21,6 +24,10 @@ class VbaseError(Exception):
     >>> issubclass(PanelError, VbaseError), issubclass(FitError, VbaseError)
     (True, True)
     """
+
+    def __init__(self, *args: object) -> None:
+        """Keep the message without what Polars writes below an empty line."""
+        super().__init__(*(a.partition("\n\n")[0] if isinstance(a, str) else a for a in args))
 
 
 class PanelError(VbaseError, ValueError):
