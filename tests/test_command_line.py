@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -204,6 +205,7 @@ def test_periods_that_did_not_converge_are_listed(panel, file, capsys):
     captured = capsys.readouterr()
     assert "\n2023-02,,,\n" in captured.out
     assert captured.err == (
+        "50 of 600 rows left out: 'return' missing in 50\n"
         "11 of 12 periods converged\n  2023-02: too_few_assets: 0 usable assets for 3 exposures\n"
     )
 
@@ -228,7 +230,7 @@ WRONG = {
     ),
     "no folder for output": (
         "--panel {folder}/panel.csv {job} --out {folder}/none/o.csv",
-        "none is not a directory",
+        "o.csv cannot be written: {folder}/none does not exist",
     ),
     "output is a folder": (
         "--panel {folder}/panel.csv {job} --out {folder}/dir.csv",
@@ -251,7 +253,7 @@ WRONG = {
     ),
     "empty exposure": (
         "--panel {folder}/panel.csv --exposures Factor_0, --returns return",
-        "exposure '' not in the panel",
+        "--exposures 'Factor_0,' has an empty name",
     ),
 }
 
@@ -268,7 +270,7 @@ def test_what_is_wrong_is_one_line_and_status_2(case, file, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("vbase_py_utils: ")
-    assert message in captured.err
+    assert message.format(folder=tmp_path) in captured.err
     assert captured.err.count("\n") == 1
 
 
@@ -284,13 +286,15 @@ def test_bad_values_are_one_line(panel, file, capsys):
 def test_a_failed_write_leaves_nothing(file, tmp_path, monkeypatch, capsys):
     def fail(_, path):
         path.write_bytes(b"half")
-        raise OSError("No space\nleft on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pl.DataFrame, "write_csv", fail)
     source = file(".parquet")
     assert main(["--panel", source, *JOB, "--out", str(tmp_path / "o.csv")]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["panel.parquet"]
-    assert capsys.readouterr().err == "vbase_py_utils: No space left on device\n"
+    assert capsys.readouterr().err == (
+        f"vbase_py_utils: {tmp_path}/o.csv cannot be written: No space left on device\n"
+    )
 
 
 def test_a_closed_pipe_is_no_error():

@@ -80,8 +80,7 @@ def write_report(
         raise TypeError(f"fits is {type(fits).__name__}, expected the result of fit_cross_sections")
     if not isinstance(title, str):
         raise TypeError(f"title is {title!r}, expected text")
-    path = Path(path)
-    check_place(path)
+    path = check_place(path)
     page = _page(fits, title)
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8")
