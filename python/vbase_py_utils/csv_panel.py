@@ -122,9 +122,8 @@ def _read_header(file: BinaryIO, path: Path, spec: PanelSpec, separator: str | N
     while not text.strip() or text.count('"') % 2:
         line = file.readline(LONGEST_LINE)
         if not line:
-            raise _unreadable(
-                path, "a quote in its header is never closed" if text else "it is empty"
-            )
+            open_quote = "a quote in its header is never closed"
+            raise _unreadable(path, open_quote if text.strip() else "it is empty")
         if len(line) == LONGEST_LINE or len(text) > LONGEST_LINE:
             raise _unreadable(path, f"its header is longer than {LONGEST_LINE >> 20} MB")
         n_lines += 1

@@ -46,11 +46,10 @@ def read_panel(
     kind = _kind_of(path)
     if kind is None:
         raise PanelError(f"{named(path)} is neither a {PARQUET} nor a {CSV} file, nor a {CSV_GZ}")
-    if not path.is_file():
-        raise PanelError(
-            f"{named(path)} is not a file" if path.exists() else f"{named(path)} does not exist"
-        )
     try:
+        if not path.is_file():
+            what = "is not a file" if path.exists() else "does not exist"
+            raise PanelError(f"{named(path)} {what}")
         if kind != PARQUET:
             return read_csv_panel(path, spec, separator=separator, period_format=period_format)
         panel = _read_parquet(path, spec)
