@@ -263,3 +263,23 @@ def test_an_output_that_takes_no_more_is_one_line():
             check=False,
         )
     assert (done.returncode, done.stderr) == (2, "vbase_py_utils: No space left on device\n")
+
+
+def test_a_damaged_parquet_file_is_one_line(file, capsys):
+    source = Path(file(".parquet"))
+    whole = source.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for data, reason in [
+        (whole[:-1], "it does not begin and end as a .parquet file does"),
+        (b"", "it does not begin and end as a .parquet file does"),
+        (b"PAR1", "it is damaged, or of a kind that Polars does not know ("),
+        (
+            whole[:footer] + b"\xff" * (len(whole) - 8 - footer) + whole[-8:],
+            "it is damaged, or of a kind that Polars does not know (",
+        ),
+    ]:
+        source.write_bytes(data)
+        assert main(["--panel", str(source), *JOB]) == 2
+        err = capsys.readouterr().err
+        assert f"{source} cannot be read: {reason}" in err
+        assert err.count("\n") == 1

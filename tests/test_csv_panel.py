@@ -139,6 +139,10 @@ REFUSED = {
         HEAD + ROW + b"1,\xe9,1,1\n",
         "line 3 of {} is not UTF-8 text (byte 0xe9): save the file as UTF-8",
     ),
+    "latin-1 in a line with too few": (
+        HEAD + b"\n  \n" + ROW + b"1,\xe9,1\n",
+        "line 5 of {} is not UTF-8 text (byte 0xe9): save the file as UTF-8",
+    ),
     "latin-1 in the header": (
         b"p,a,r,x,\xe9\n",
         "line 1 of {} is not UTF-8 text (byte 0xe9): save the file as UTF-8",
@@ -148,6 +152,18 @@ REFUSED = {
     "carriage returns": (
         GOOD.replace(b"\n", b"\r"),
         "{} cannot be read: its lines end in carriage returns alone, expected line feeds",
+    ),
+    "a carriage return inside": (
+        HEAD + ROW + b"1,A\r,1,1\n",
+        "line 3 of {} holds a carriage return outside quotes",
+    ),
+    "a ragged line after a long field": (
+        HEAD + b"1," + b"n" * 200_000 + b",1,1\n1,2\n",
+        "line 3 of {} has 2 fields, expected 4 as in the header",
+    ),
+    "a long name": (
+        b"n" * 200_000 + b"\n",
+        "{} cannot be read: its header begins a field that is too long: is a quote not closed?",
     ),
     "pipes": (
         GOOD.replace(b",", b"|"),
@@ -171,11 +187,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_and_how(tmp_path, case):
+def test_what_is_refused_and_how(tmp_path, capfd, case):
     data, message = REFUSED[case]
     with pytest.raises(PanelError) as caught:
         read(tmp_path, data)
     assert str(caught.value) == message.format(tmp_path / "p.csv")
+    # Nor does Arrow say anything itself.
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_separator_that_is_wrong_is_named_with_the_right_one(tmp_path):

@@ -178,44 +178,69 @@ def _fields(text: str, separator: str, path: Path) -> list[str]:
     try:
         return next(csv.reader([text], delimiter=separator))
     except csv.Error as error:
-        raise _unreadable(path, f"its header is not csv ({error})") from error
+        raise _unreadable(path, f"its header {_not_csv(error)}") from error
 
 
 def _read_rows(file: BinaryIO, path: Path, header: Header, wanted: list[str]) -> pl.DataFrame:
     """Read the wanted columns as text; blank lines are passed over."""
     inner = {f"c{header.names.index(name)}": name for name in wanted}
-
-    def skip_blank(row: arrow_csv.InvalidRow) -> str:
-        return "error" if row.text.strip() else "skip"
-
     try:
-        table = arrow_csv.read_csv(
-            file,
-            arrow_csv.ReadOptions(
-                column_names=[f"c{i}" for i in range(len(header.names))],
-                block_size=LONGEST_LINE,
-            ),
-            arrow_csv.ParseOptions(
-                delimiter=header.separator,
-                newlines_in_values=True,
-                invalid_row_handler=skip_blank,
-            ),
-            arrow_csv.ConvertOptions(
-                include_columns=list(inner),
-                column_types=dict.fromkeys(inner, pa.large_string()),
-                strings_can_be_null=False,
-            ),
-        )
+        table = _parse(file, header, list(inner), skip_blank=False)
     except pa.ArrowInvalid as error:
+        if "Empty CSV" in str(error):
+            return pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
         with _opened(path) as again:
             fault = _fault(again, path, header)
         if fault is not None:
             raise fault from error
-        if "Empty CSV" in str(error):
-            return pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
-        raise _unreadable(path, one_line(str(error), 100)) from error
+        table = _parse_again(path, header, list(inner))
     frame = cast("pl.DataFrame", pl.from_arrow(table))
-    return frame.rename(inner) if frame.height else frame.rename(inner).clear()
+    return frame.rename(inner)
+
+
+def _parse_again(path: Path, header: Header, columns: list[str]) -> pa.Table:
+    """Parse a file once more, of which lines of blanks are all that could be ragged."""
+    try:
+        with _opened(path) as file:
+            for _ in range(header.n_lines):
+                file.readline()
+            return _parse(file, header, columns, skip_blank=True)
+    except pa.ArrowInvalid as error:
+        if "straddling" in str(error):
+            raise _unreadable(
+                path, f"one of its lines is longer than {LONGEST_LINE >> 20} MB"
+            ) from error
+        raise _unreadable(path, one_line(str(error), 100)) from error
+
+
+def _parse(file: BinaryIO, header: Header, columns: list[str], *, skip_blank: bool) -> pa.Table:
+    """Parse what is below the header, as text; raises ArrowInvalid.
+
+    Lines without any character are no rows; ``skip_blank``: nor are those of blanks. The text of
+    other ragged lines may not be such as Python decodes, which Arrow then complains of on the
+    screen: it must be known that there are none.
+    """
+
+    def handle(row: arrow_csv.InvalidRow) -> str:
+        return "error" if row.text.strip() else "skip"
+
+    return arrow_csv.read_csv(
+        file,
+        arrow_csv.ReadOptions(
+            column_names=[f"c{i}" for i in range(len(header.names))],
+            block_size=LONGEST_LINE,
+        ),
+        arrow_csv.ParseOptions(
+            delimiter=header.separator,
+            newlines_in_values=True,
+            invalid_row_handler=handle if skip_blank else None,
+        ),
+        arrow_csv.ConvertOptions(
+            include_columns=columns,
+            column_types=dict.fromkeys(columns, pa.large_string()),
+            strings_can_be_null=False,
+        ),
+    )
 
 
 def _fault(file: BinaryIO, path: Path, header: Header) -> PanelError | None:
@@ -224,6 +249,7 @@ def _fault(file: BinaryIO, path: Path, header: Header) -> PanelError | None:
     decoded = (_decoded(line, path, header.n_lines + i) for i, line in enumerate(lines, 1))
     rows = csv.reader(decoded, delimiter=header.separator)
     start = header.n_lines + 1
+    limit = csv.field_size_limit(LONGEST_LINE)
     try:
         for row in rows:
             end = header.n_lines + rows.line_num
@@ -231,10 +257,22 @@ def _fault(file: BinaryIO, path: Path, header: Header) -> PanelError | None:
                 return _ragged(path, row, (start, end), len(header.names))
             start = end + 1
     except csv.Error as error:
-        return _unreadable(path, f"line {start} is not csv ({error})")
+        return PanelError(f"line {start} of {named(path)} {_not_csv(error)}")
     except PanelError as error:
         return error
+    finally:
+        csv.field_size_limit(limit)
     return None
+
+
+def _not_csv(error: csv.Error) -> str:
+    """Say what Python's csv reader complains of."""
+    text = str(error)
+    if "new-line" in text:
+        return "holds a carriage return outside quotes"
+    if "limit" in text:
+        return "begins a field that is too long: is a quote not closed?"
+    return f"is not csv ({one_line(text, 80)})"
 
 
 def _ragged(path: Path, row: list[str], lines: tuple[int, int], expected: int) -> PanelError:

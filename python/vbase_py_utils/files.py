@@ -79,7 +79,8 @@ def _read_parquet(path: Path, spec: PanelSpec) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PanelError(
-            f"{named(path)} cannot be read: {one_line(reason, REASON_CHARACTERS)}"
+            f"{named(path)} cannot be read: it is damaged, or of a kind that Polars does not know "
+            f"({one_line(reason, REASON_CHARACTERS)})"
         ) from error
 
 
