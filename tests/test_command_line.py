@@ -271,7 +271,7 @@ def test_a_warning_of_the_order_is_a_line(tmp_path, capsys, monkeypatch):
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == [
         "vbase_py_utils: warning: rows are in the order of text; on the command line, "
-        "--period-format reads them",
+        "--period-format reads dates and months",
         "0 of 4 periods converged",
     ]
     assert seen == [([month for month in MONTHS for _ in "ab"], "period")]

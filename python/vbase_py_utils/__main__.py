@@ -246,7 +246,8 @@ def _warn_of_order(periods: pl.Series) -> None:
         warn_unless_time_order(periods, periods.name)
     for warning in caught:
         warnings.warn(
-            f"{warning.message}; on the command line, --period-format reads them", stacklevel=2
+            f"{warning.message}; on the command line, --period-format reads dates and months",
+            stacklevel=2,
         )
 
 
