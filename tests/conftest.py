@@ -63,3 +63,15 @@ def french_panel() -> pl.DataFrame:
             )
         )
     return pl.concat(frames)
+
+
+@pytest.fixture
+def file(panel, tmp_path):
+    """Write the demo's panel to a file of the suffix given."""
+
+    def write(suffix, frame=panel):
+        path = tmp_path / f"panel{suffix}"
+        frame.write_csv(path) if suffix == ".csv" else frame.write_parquet(path)
+        return str(path)
+
+    return write

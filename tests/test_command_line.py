@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
+import warnings
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from vbase_py_utils import __main__ as command
 from vbase_py_utils import factor_returns
 from vbase_py_utils.__main__ import main
 from vbase_py_utils.demo import FACTORS
 
 JOB = ["--exposures", ",".join(FACTORS), "--returns", "return"]
-
-
-@pytest.fixture
-def file(panel, tmp_path):
-    """Write the demo's panel to a file of the suffix given."""
-
-    def write(suffix, frame=panel):
-        path = tmp_path / f"panel{suffix}"
-        frame.write_csv(path) if suffix == ".csv" else frame.write_parquet(path)
-        return str(path)
-
-    return write
 
 
 def test_demo_compares_truth_and_estimate(capsys):
@@ -188,14 +179,6 @@ def test_any_encoding_of_the_terminal(tmp_path, encoding):
         assert done.returncode == 0, done.stderr
 
 
-def test_what_csv_cannot_hold_is_one_line(panel, file, capsys):
-    binary = panel.with_columns(pl.col("period").cast(pl.Binary))
-    assert main(["--panel", file(".parquet", binary), *JOB]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-
-
 def test_periods_that_did_not_converge_are_listed(panel, file, capsys):
     spoilt = panel.with_columns(
         pl.when(pl.col("period") != "2023-02").then(pl.col("return")).alias("return")
@@ -204,101 +187,117 @@ def test_periods_that_did_not_converge_are_listed(panel, file, capsys):
     captured = capsys.readouterr()
     assert "\n2023-02,,,\n" in captured.out
     assert captured.err == (
+        "50 of 600 rows left out: 'return' missing in 50\n"
         "11 of 12 periods converged\n  2023-02: too_few_assets: 0 usable assets for 3 exposures\n"
     )
 
 
-# Arguments, with {job} for exposures and returns and {folder}/panel.csv for a good file.
-WRONG = {
-    "unknown argument": ("--pannel x", "unrecognized arguments: --pannel x"),
-    "argument without panel": ("--returns r", "--returns needs --panel FILE"),
-    "period without panel": ("--period p", "--period needs --panel FILE"),
-    "abbreviation": ("--panel {folder}/panel.csv --exp a --ret r", "--exp a --ret r"),
-    "no exposures": ("--panel {folder}/panel.csv", "--panel needs --exposures"),
-    "no returns": ("--panel {folder}/panel.csv --exposures a", "--panel needs --returns"),
-    "value missing": ("--panel", "argument --panel: expected one argument"),
-    "no such file": ("--panel {folder}/no.csv {job}", "no.csv does not exist"),
-    "kind of file": (
-        "--panel {folder}/broken.xlsx {job}",
-        "broken.xlsx is neither a .parquet nor a .csv file",
-    ),
-    "kind of output": (
-        "--panel {folder}/panel.csv {job} --out {folder}/o.txt",
-        "o.txt is neither a .parquet nor a .csv file",
-    ),
-    "no folder for output": (
-        "--panel {folder}/panel.csv {job} --out {folder}/none/o.csv",
-        "none is not a directory",
-    ),
-    "output is a folder": (
-        "--panel {folder}/panel.csv {job} --out {folder}/dir.csv",
-        "dir.csv is a directory, expected a file to write",
-    ),
-    "panel is a folder": ("--panel {folder}/dir.csv {job}", "dir.csv is not a file"),
-    "empty name of a column": (
-        "--panel {folder}/panel.csv {job} --period=",
-        "period '' not in the panel, whose columns are 'period'",
-    ),
-    "no parquet": ("--panel {folder}/broken.parquet {job}", "broken.parquet cannot be read: "),
-    "empty file": ("--panel {folder}/empty.csv {job}", "empty.csv cannot be read: "),
-    "missing column": (
-        "--panel {folder}/panel.csv --exposures beta --returns return",
-        "exposure 'beta' not in the panel, whose columns are 'period', 'asset', 'return'",
-    ),
-    "text column": (
-        "--panel {folder}/panel.csv --exposures Factor_0 --returns period --period weight",
-        "column 'period' holds no number in 600 rows, for example '2023-01'",
-    ),
-    "empty exposure": (
-        "--panel {folder}/panel.csv --exposures Factor_0, --returns return",
-        "exposure '' not in the panel",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_one_line_and_status_2(case, file, tmp_path, capsys):
-    file(".csv")
-    for name in ("broken.xlsx", "broken.parquet"):
-        (tmp_path / name).write_bytes(b"not a panel")
-    (tmp_path / "empty.csv").touch()
-    (tmp_path / "dir.csv").mkdir()
-    arguments, message = WRONG[case]
-    assert main(arguments.format(folder=tmp_path, job=" ".join(JOB)).split()) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("vbase_py_utils: ")
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
-
-
-def test_bad_values_are_one_line(panel, file, capsys):
-    twice = pl.concat([panel, panel.head(2)])
-    assert main(["--panel", file(".csv", twice), *JOB]) == 2
-    assert capsys.readouterr().err == (
-        "vbase_py_utils: columns ('period', 'asset') repeat a key in 4 rows, for example "
-        "(2023-01, Asset_0); expected one row per period and asset\n"
+def test_rows_that_no_fit_uses_are_counted_by_what_they_lack(panel, file, capsys):
+    spoilt = panel.with_row_index("i").with_columns(
+        pl.when(pl.col("i") % 50 != 0).then("return").alias("return"),
+        pl.when(pl.col("i") % 60 != 0).then("Factor_1").otherwise(float("inf")).alias("Factor_1"),
+        pl.when(pl.col("i") % 100 != 1).then("weight").otherwise(0.0).alias("weight"),
     )
+    for suffix in (".csv", ".parquet"):
+        assert main(["--panel", file(suffix, spoilt), *JOB, "--weights", "weight"]) == 0
+        # Row 0, 300 lack both.
+        assert capsys.readouterr().err == (
+            "26 of 600 rows left out: 'return' missing in 12, 'Factor_1' missing in 10, "
+            "'weight' zero in 6\n12 of 12 periods converged\n"
+        )
 
 
-def test_a_failed_write_leaves_nothing(file, tmp_path, monkeypatch, capsys):
-    def fail(_, path):
-        path.write_bytes(b"half")
-        raise OSError("No space\nleft on device")
+def test_gzip_and_separators(panel, tmp_path, capsys):
+    expected = factor_returns(panel, FACTORS).write_csv()
+    for separator, given in [(";", []), ("\t", []), ("|", ["--separator", "|"])] + [
+        ("\t", ["--separator", text]) for text in ("tab", "\\t", "\t")
+    ]:
+        source = tmp_path / "panel.csv.gz"
+        source.write_bytes(gzip.compress(panel.write_csv(separator=separator).encode()))
+        assert main(["--panel", str(source), *JOB, *given]) == 0
+        answer = pl.read_csv(capsys.readouterr().out.encode())
+        assert_frame_equal(answer, pl.read_csv(expected.encode()), rel_tol=1e-12)
 
-    monkeypatch.setattr(pl.DataFrame, "write_csv", fail)
-    source = file(".parquet")
-    assert main(["--panel", source, *JOB, "--out", str(tmp_path / "o.csv")]) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["panel.parquet"]
-    assert capsys.readouterr().err == "vbase_py_utils: No space left on device\n"
+
+def test_names_with_commas_and_quotes(panel, file, capsys):
+    renamed = panel.rename({"Factor_0": "a,b", "Factor_1": 'c"d', "Factor_2": "e f"})
+    exposures = '"a,b", c"d , e f'
+    assert main(["--panel", file(".csv", renamed), "--exposures", exposures, *JOB[2:]]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == 'period,"a,b","c""d",e f'
 
 
-def test_a_closed_pipe_is_no_error():
-    done = subprocess.run(
-        f"{sys.executable} -m vbase_py_utils | head -n 1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=True,
+MONTHS = ["10/31/2023", "11/30/2023", "12/31/2023", "01/31/2024"]
+
+
+def dated(tmp_path, months, suffix=".csv"):
+    rows = [(month, asset, i + 1.0, 1.0) for i, month in enumerate(months) for asset in "ab"]
+    frame = pl.DataFrame(rows, schema=["period", "asset", "r", "x"], orient="row")
+    path = tmp_path / f"dated{suffix}"
+    frame.write_csv(path) if suffix == ".csv" else frame.write_parquet(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("form", "months", "labels"),
+    [
+        ("%m/%d/%Y", MONTHS, ["2023-10-31", "2023-11-30", "2023-12-31", "2024-01-31"]),
+        ("%m/%Y", [m[:3] + m[-4:] for m in MONTHS], ["2023-10", "2023-11", "2023-12", "2024-01"]),
+        (
+            "%b-%y",
+            ["Oct-23", "Nov-23", "Dec-23", "Jan-24"],
+            ["2023-10", "2023-11", "2023-12", "2024-01"],
+        ),
+    ],
+)
+def test_rows_are_in_the_order_of_time_with_a_format(
+    tmp_path, capsys, suffix, form, months, labels
+):
+    source = dated(tmp_path, months, suffix)
+    assert main(["--panel", source, *CSV_JOB, "--period-format", form]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["period,x", *(f"{text},{i}.0" for i, text in enumerate(labels, 1))]
+
+
+def test_a_warning_of_the_order_is_a_line(tmp_path, capsys, monkeypatch):
+    seen = []
+
+    def warn(keys, column):
+        seen.append((keys.to_list(), column))
+        warnings.warn("rows are in the order of\ntext", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(command, "warn_unless_time_order", warn)
+    assert main(["--panel", dated(tmp_path, MONTHS), *CSV_JOB]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "vbase_py_utils: warning: rows are in the order of text; on the command line, "
+        "--period-format reads dates and months",
+        "0 of 4 periods converged",
+    ]
+    assert seen == [([month for month in MONTHS for _ in "ab"], "period")]
+    # Whole numbers that may be dates are looked at as text, others as they are.
+    for numbers, shown in (["102023", "112023"], ["102023", "112023"]), (["9", "10"], [9, 10]):
+        assert main(["--panel", dated(tmp_path, numbers), *CSV_JOB]) == 0
+        assert seen[-1][0] == [period for period in shown for _ in "ab"]
+
+
+def test_times_at_midnight_are_written_as_dates(tmp_path, capsys):
+    path = tmp_path / "times.parquet"
+    frame = pl.read_csv(dated(tmp_path, MONTHS))
+    frame.with_columns(pl.col("period").str.to_datetime("%m/%d/%Y", time_unit="ns")).write_parquet(
+        path
     )
-    assert done.stderr == ""
+    assert main(["--panel", str(path), *CSV_JOB]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "2023-10-31,1.0"
+    target = tmp_path / "o.parquet"
+    assert main(["--panel", str(path), *CSV_JOB, "--out", str(target)]) == 0
+    assert pl.read_parquet(target)["period"].dtype == pl.Datetime("ns")
+
+
+def test_help_lists_what_can_be_given(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for text in ("--period-format F", "--separator S", "%m/%d/%Y", ".csv.gz", "'\"a,b\",c'"):
+        assert text in out

@@ -388,7 +388,7 @@ def test_a_file_is_there_whole_or_not_at_all(sorted_panel, tmp_path, suffix, the
     [
         ("answer.xlsx", r"neither a \.parquet nor a \.csv file$"),
         ("folder.csv", "folder.csv is a directory, expected a file to write$"),
-        ("nowhere/answer.csv", "nowhere is not a directory$"),
+        ("nowhere/answer.csv", r"answer\.csv cannot be written: .*nowhere does not exist$"),
     ],
 )
 def test_a_file_that_cannot_be_is_refused_before_any_work(sorted_panel, tmp_path, name, said):

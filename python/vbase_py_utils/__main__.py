@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import csv
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,10 +18,28 @@ import polars as pl
 from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.errors import VbaseError
 from vbase_py_utils.estimation import fit_frame
-from vbase_py_utils.files import check_kind, read_panel, write_answer
+from vbase_py_utils.files import check_target, read_panel, sink_file
 from vbase_py_utils.irls import SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec, label
+from vbase_py_utils.period_formats import check_format, readable
+from vbase_py_utils.periods import warn_unless_time_order
+from vbase_py_utils.places import as_path, reason_of
 from vbase_py_utils.results import REASON, STATUS, wide_factor_returns
+from vbase_py_utils.text import one_line
+
+NAME = "vbase_py_utils"
+OPTIONS = (
+    "exposures",
+    "returns",
+    "weights",
+    "period",
+    "asset",
+    "period_format",
+    "separator",
+    "out",
+)
+# Of a line that tells what is wrong.
+LINE_CHARACTERS = 300
 
 
 class UsageError(Exception):
@@ -36,21 +58,56 @@ def main(arguments: list[str] | None = None) -> int:
             # A label the terminal's encoding lacks is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     try:
-        given = _parser().parse_args(arguments)
-        if given.panel is None:
-            _run_demo(given)
-        else:
-            _run_file(given)
+        with _warnings_as_lines():
+            given = _parser().parse_args(arguments)
+            if given.panel is None:
+                _run_demo(given)
+            else:
+                _run_file(given)
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
         # The reader went away, as `head` does: nothing to say, and nothing left to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (UsageError, VbaseError, OSError, pl.exceptions.PolarsError) as error:
-        line = " ".join(str(error).split()) or type(error).__name__
-        print(f"vbase_py_utils: {line}", file=sys.stderr)
+        _drop_output()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except MemoryError:
+        _say("the panel does not fit into memory")
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{reason_of(error)}")
+        if not error.filename:
+            _drop_output()
+        return 2
+    except (UsageError, VbaseError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        _say(str(error) or type(error).__name__)
         return 2
     return 0
+
+
+def _say(message: str) -> None:
+    print(f"{NAME}: {one_line(' '.join(message.split()), LINE_CHARACTERS)}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """Let what could not be written go, so that Python does not try again at its end."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show the warnings of the library as a line each, without where in the code they arose."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        _say(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,22 +117,40 @@ def _parser() -> argparse.ArgumentParser:
         "whose true factor returns are known.",
         allow_abbrev=False,
     )
-    parser.add_argument("--panel", type=Path, metavar="FILE", help="parquet or csv, long format")
-    parser.add_argument("--exposures", metavar="A,B", help="exposure columns")
+    parser.add_argument(
+        "--panel", metavar="FILE", help="long format, a .parquet, .csv or .csv.gz file"
+    )
+    parser.add_argument(
+        "--exposures",
+        metavar="A,B",
+        help="exposure columns; a name with a comma stands in double quotes: '\"a,b\",c'",
+    )
     parser.add_argument("--returns", metavar="R", help="return column")
     parser.add_argument("--weights", metavar="W", help="regression weight column (default: equal)")
     parser.add_argument("--period", metavar="P", help="period column (default: period)")
     parser.add_argument("--asset", metavar="I", help="asset column (default: asset)")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write .parquet or .csv (default: csv, printed)"
+        "--period-format",
+        metavar="F",
+        help="how periods are written if not as 2024-01-31 or 2024-01, such as %%m/%%d/%%Y, "
+        "%%d.%%m.%%Y or %%b-%%y; without a day they are months",
+    )
+    parser.add_argument(
+        "--separator",
+        metavar="S",
+        help="between the fields of a csv file: a character, or tab (default: comma, semicolon or "
+        "tab, by the header)",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="write .parquet or .csv (default: csv, printed)"
     )
     return parser
 
 
 def _run_demo(given: argparse.Namespace) -> None:
-    for name in ("exposures", "returns", "weights", "period", "asset", "out"):
+    for name in OPTIONS:
         if getattr(given, name) is not None:
-            raise UsageError(f"--{name} needs --panel FILE")
+            raise UsageError(f"--{name.replace('_', '-')} needs --panel FILE")
     panel, truth = simulated_panel()
     spec = PanelSpec.from_names(
         FACTORS, returns="return", weights="weight", period="period", asset="asset"
@@ -99,28 +174,101 @@ def _run_file(given: argparse.Namespace) -> None:
     for name in ("exposures", "returns"):
         if getattr(given, name) is None:
             raise UsageError(f"--panel needs --{name}")
-    if given.out is not None:
-        # Before any work is done.
-        check_kind(given.out)
-        if given.out.is_dir():
-            raise UsageError(f"{given.out} is a directory, expected a file to write")
-        if not given.out.parent.is_dir():
-            raise UsageError(f"{given.out.parent} is not a directory")
     spec = PanelSpec.from_names(
-        [name.strip() for name in given.exposures.split(",")],
+        _names(given.exposures),
         returns=given.returns,
         weights=given.weights,
         period="period" if given.period is None else given.period,
         asset="asset" if given.asset is None else given.asset,
     )
-    panel = read_panel(given.panel, spec)
+    separator = _separator(given.separator)
+    if given.period_format is not None:
+        check_format(given.period_format)
+    target = None if given.out is None else _target(given.out, given.panel)
+    panel = read_panel(given.panel, spec, separator=separator, period_format=given.period_format)
     fits = fit_frame(panel, spec, SolverOptions())
+    _warn_of_order(panel.get_column(spec.period))
     answer = wide_factor_returns(fits, spec)
-    if given.out is None:
+    if target is None or target.suffix.lower() == ".csv":
+        answer = answer.with_columns(readable(answer.get_column(spec.period)))
+    if target is None:
         print(answer.write_csv(), end="")
     else:
-        write_answer(answer, given.out)
-    print(_convergence(fits), file=sys.stderr)
+        sink_file(answer, target)
+    for line in (_left_out(panel, spec), _convergence(fits)):
+        if line:
+            print(line, file=sys.stderr)
+
+
+def _names(text: str) -> list[str]:
+    """Split the names of exposures at commas outside quotes."""
+    try:
+        names = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise UsageError(f"--exposures cannot be read: {error}") from error
+    names = [name.strip() for name in names]
+    if not all(names) or not names:
+        raise UsageError(
+            f"--exposures {one_line(repr(text), 80)} has an empty name, "
+            "expected names of columns with commas between them"
+        )
+    return names
+
+
+def _separator(text: str | None) -> str | None:
+    """Take a character, or the name of a tab as shells let one write it."""
+    if text is None:
+        return None
+    text = "\t" if text in ("tab", "\\t") else text
+    if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
+        raise UsageError(
+            f"--separator {one_line(repr(text))} is no separator, expected one character or tab"
+        )
+    return text
+
+
+def _target(out: str, panel: str) -> Path:
+    """Check, before any work, that the answer can be written, and not over the panel."""
+    target = check_target(out, "--out")
+    source = as_path(panel, "--panel")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UsageError(f"--out {one_line(out, 80)} is the file of --panel, expected another one")
+    return target
+
+
+def _warn_of_order(periods: pl.Series) -> None:
+    """Warn of periods that are not in the order of time, and say how to have them read."""
+    if periods.dtype.is_integer() and periods.is_between(10**5, 10**8 - 1).all():
+        # Six or eight digits may be dates in another order, such as 012024 without its zero.
+        periods = periods.cast(pl.String)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_unless_time_order(periods, periods.name)
+    for warning in caught:
+        warnings.warn(
+            f"{warning.message}; on the command line, --period-format reads dates and months",
+            stacklevel=2,
+        )
+
+
+def _left_out(panel: pl.DataFrame, spec: PanelSpec) -> str:
+    """Count the rows that no fit used, by what they lack, so that a damaged file is seen."""
+    names = [name for name in spec.columns if name not in (spec.period, spec.asset)]
+    missing = {
+        name: ~panel.get_column(name).cast(pl.Float64).is_finite().fill_null(value=False)
+        for name in names
+    }
+    parts = [(f"{one_line(repr(name))} missing", rows) for name, rows in missing.items()]
+    if spec.weights is not None:
+        parts.append((f"{one_line(repr(spec.weights))} zero", panel.get_column(spec.weights) == 0))
+    unused = pl.Series([False]).new_from_index(0, panel.height)
+    for _, rows in parts:
+        unused |= rows.fill_null(value=False)
+    counts = [f"{what} in {rows.sum()}" for what, rows in parts if rows.any()]
+    if len(counts) > 6:
+        counts[6:] = [f"and {len(counts) - 6} more columns"]
+    total = f"{unused.sum()} of {panel.height} rows left out"
+    return f"{total}: {', '.join(counts)}" if counts else ""
 
 
 def _convergence(fits: pl.DataFrame) -> str:

@@ -2,61 +2,91 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from pathlib import Path
 
 import polars as pl
 
+from vbase_py_utils.csv_panel import read_csv_panel
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.forks import check_process
-from vbase_py_utils.panel import PanelSpec
+from vbase_py_utils.panel import ArrowStream, PanelSpec, as_frame
+from vbase_py_utils.period_formats import periods_of_format
+from vbase_py_utils.places import (
+    REASON_CHARACTERS,
+    as_path,
+    check_place,
+    named,
+    reason_of,
+    whole_file,
+)
 from vbase_py_utils.sources import plain_frame
+from vbase_py_utils.text import one_line
 
-PARQUET, CSV = ".parquet", ".csv"
+__all__ = ["check_place", "check_target", "read_panel", "sink_file", "whole_file"]
 
-# What csv files write where a number is missing, in lower case.
-MISSING = ["", "na", "n/a", "#n/a", "nan", "null", "none", ".", "-"]
-DATETIME_FORMATS = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
-
-
-def check_kind(path: Path) -> None:
-    """Raise PanelError when the name does not end like a file that can be read and written."""
-    if path.suffix.lower() not in (PARQUET, CSV):
-        raise PanelError(f"{path} is neither a {PARQUET} nor a {CSV} file")
+PARQUET, CSV, CSV_GZ = ".parquet", ".csv", ".csv.gz"
+# The first and the last bytes of a parquet file; the second ones are of an encrypted one.
+PARQUET_MARKS = (b"PAR1", b"PARE")
 
 
-def read_panel(path: Path, spec: PanelSpec) -> pl.DataFrame:
-    """Read the columns of ``spec``. Raises PanelError for a file or column that is of no use.
+def read_panel(
+    path: str | Path,
+    spec: PanelSpec,
+    *,
+    separator: str | None = None,
+    period_format: str | None = None,
+) -> pl.DataFrame:
+    """Read the columns of ``spec``. Raises PanelError if the file or a column cannot be used.
 
     In csv files, returns, weights and exposures are numbers, with the usual signs for a missing
     one; assets are text; periods are whole numbers, dates or times if all of them are, else text.
+    ``separator``: between the fields of csv; ``None``: found by the header. ``period_format``: how
+    text periods are written, as ``strptime`` has it.
     """
-    check_kind(path)
-    if not path.is_file():
-        raise PanelError(f"{path} is not a file" if path.exists() else f"{path} does not exist")
+    path = as_path(path, "--panel")
+    kind = _kind_of(path)
+    if kind is None:
+        raise PanelError(f"{named(path)} is neither a {PARQUET} nor a {CSV} file, nor a {CSV_GZ}")
     try:
-        if path.suffix.lower() == CSV:
-            scan = pl.scan_csv(path, glob=False, infer_schema=False)
-        else:
-            scan = pl.scan_parquet(path, glob=False)
+        if not path.is_file():
+            what = "is not a file" if path.exists() else "does not exist"
+            raise PanelError(f"{named(path)} {what}")
+        if kind != PARQUET:
+            return read_csv_panel(path, spec, separator=separator, period_format=period_format)
+        panel = plain_frame(_read_parquet(path, spec), spec.columns)
+    except OSError as error:
+        raise PanelError(f"{named(path)} cannot be read: {reason_of(error)}") from error
+    if period_format is not None:
+        periods = periods_of_format(panel.get_column(spec.period), period_format)
+        panel = panel.with_columns(periods.alias(spec.period))
+    return panel
+
+
+def _read_parquet(path: Path, spec: PanelSpec) -> pl.DataFrame:
+    """Read the columns of ``spec`` from a parquet file."""
+    with path.open("rb") as file:
+        marks = [file.read(4)]
+        file.seek(max(-4, -path.stat().st_size), os.SEEK_END)
+        marks.append(file.read(4))
+    if any(mark not in PARQUET_MARKS for mark in marks):
+        raise PanelError(
+            f"{named(path)} cannot be read: it does not begin and end as a {PARQUET} file does"
+        )
+    try:
+        scan = pl.scan_parquet(path, glob=False)
         schema = scan.collect_schema()
         spec.check_names(schema)
-        panel = scan.select(pl.nth(schema.names().index(name)) for name in spec.columns).collect()
+        return scan.select(pl.nth(schema.names().index(name)) for name in spec.columns).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PanelError(f"{path} cannot be read: {reason}") from error
-    if path.suffix.lower() == CSV:
-        keys = {spec.period: typed_periods(panel[spec.period]), spec.asset: panel[spec.asset]}
-        values = {name: numbers(panel[name]) for name in panel.columns if name not in keys}
-        panel = pl.DataFrame(keys | values)
-    return plain_frame(panel, spec.columns)
+        raise PanelError(
+            f"{named(path)} cannot be read: it is damaged, or of a kind that Polars does not know "
+            f"({one_line(reason, REASON_CHARACTERS)})"
+        ) from error
 
 
-def sink_file(query: pl.LazyFrame, path: str | Path) -> None:
-    """Write a query into a file that is there whole or not at all.
+def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path) -> None:
+    """Write a frame, or the answer of a query, into a file that is there whole or not at all.
 
     Polars' own sinks may leave a file that reads as if it were whole when the query fails. This
     one writes beside the target and renames.
@@ -64,14 +94,18 @@ def sink_file(query: pl.LazyFrame, path: str | Path) -> None:
     Parameters
     ----------
     query
-        Any lazy frame; it is sunk, not collected, so that it need not fit in memory.
+        Any frame. A lazy one is sunk, not collected, so that it need not fit in memory.
     path
         A file whose name ends in .parquet or .csv; one that exists is replaced at the end.
 
     Raises
     ------
     PanelError
-        The name ends otherwise, is that of a directory, or its directory is not there.
+        The name ends otherwise, is that of a directory, or its directory is not there or takes no
+        files; then the query does not run. A column has a type that the file cannot hold, or the
+        disk is full.
+    TypeError
+        ``query`` is not a frame, ``path`` neither a string nor a path.
     Exception
         Whatever the query raises; then there is no file, or still the one that was there.
 
@@ -87,70 +121,48 @@ def sink_file(query: pl.LazyFrame, path: str | Path) -> None:
     ...     pl.read_parquet(file)["beta"].to_list()
     [0.01, 0.02]
     """
-    check_process()
-    path = Path(path)
-    check_kind(path)
-    check_place(path)
-    with whole_file(path) as part:
-        if path.suffix.lower() == CSV:
-            query.sink_csv(part)
+    frame = as_frame(query, lambda names: names, "query", others="need")
+    place = check_target(path)
+    csv = _kind_of(place) == CSV
+    _check_types(frame.collect_schema(), csv=csv)
+    with whole_file(place) as part:
+        if isinstance(frame, pl.DataFrame):
+            frame.write_csv(part) if csv else frame.write_parquet(part)
         else:
-            query.sink_parquet(part)
+            frame.sink_csv(part) if csv else frame.sink_parquet(part)
 
 
-def check_place(path: Path) -> None:
-    """Raise PanelError where no file can be written: a directory, or in none."""
-    if path.is_dir():
-        raise PanelError(f"{path} is a directory, expected a file to write")
-    if not path.parent.is_dir():
-        raise PanelError(f"{path.parent} is not a directory")
+def check_target(path: object, argument: str = "path") -> Path:
+    """Give the path of a parquet or csv file that can be written.
 
-
-def write_answer(answer: pl.DataFrame, path: Path) -> None:
-    """Write a frame into a file that is there whole or not at all."""
-    with whole_file(path) as part:
-        if path.suffix.lower() == CSV:
-            answer.write_csv(part)
-        else:
-            answer.write_parquet(part)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a place beside ``path`` to write to, which is renamed if all goes well.
-
-    A link stays one, and who may read a file that is replaced may read the new one.
+    Raises PanelError for another kind or where no file can be, TypeError for what is no path.
     """
-    path = path.resolve()
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / path.name
-        yield part
-        if path.exists():
-            shutil.copymode(path, part)
-        part.replace(path)
+    place = as_path(path, argument)
+    kind = _kind_of(place)
+    if kind == CSV_GZ:
+        raise PanelError(f"{named(place)}: a {CSV_GZ} file is read, not written; write {CSV}")
+    if kind is None:
+        raise PanelError(f"{named(place)} is neither a {PARQUET} nor a {CSV} file")
+    return check_place(place, argument)
 
 
-def numbers(text: pl.Series) -> pl.Series:
-    """Turn text into Float64, signs for a missing number into null."""
-    text = text.str.strip_chars()
-    text = text.set(text.str.to_lowercase().is_in(MISSING).fill_null(value=False), None)
-    values = text.cast(pl.Float64, strict=False)
-    bad = text.filter(values.is_null() & text.is_not_null())
-    if not bad.is_empty():
-        raise PanelError.no_numbers(text.name, len(bad), bad[0])
-    return values
+def _kind_of(path: Path) -> str | None:
+    """Give the ending of a name that says how the file is read, if it has one."""
+    name = path.name.lower()
+    # A name is more than its ending.
+    return next((end for end in (PARQUET, CSV, CSV_GZ) if name.endswith(end) and name != end), None)
 
 
-def typed_periods(text: pl.Series) -> pl.Series:
-    """Turn text into whole numbers, dates or times where every one is such, else leave it."""
-    whole = text.cast(pl.Int64, strict=False)
-    # "007" is a label: as a number it would come back as another text.
-    if (whole.cast(pl.String).eq_missing(text)).all():
-        return whole
-    for parsed in (
-        text.str.to_date("%Y-%m-%d", strict=False),
-        *(text.str.to_datetime(form, strict=False) for form in DATETIME_FORMATS),
-    ):
-        if parsed.null_count() == text.null_count():
-            return parsed
-    return text
+def _check_types(schema: pl.Schema, *, csv: bool) -> None:
+    """Raise PanelError for a column of a type that the file cannot hold."""
+    kind, other = (CSV, PARQUET) if csv else (PARQUET, "a plain type")
+    for name, dtype in schema.items():
+        refused = dtype in (pl.Object, pl.Unknown)
+        if csv:
+            refused |= dtype.is_nested() or dtype in (pl.Binary, pl.Duration)
+        if refused:
+            advice = f"write {other}" if csv else "cast it first"
+            raise PanelError(
+                f"column {one_line(repr(name), 60)} is {one_line(str(dtype), 60)}, "
+                f"which a {kind} file cannot hold: {advice}"
+            )

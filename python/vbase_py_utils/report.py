@@ -89,8 +89,7 @@ def write_report(
     if not isinstance(title, str):
         raise TypeError(f"title is {shown(title)}, expected text")
     check_lags(lags)
-    path = Path(path)
-    check_place(path)
+    path = check_place(path)
     page = _page(fits, title, lags)
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8")
