@@ -18,6 +18,7 @@ from vbase_py_utils.files import check_kind, read_panel, write_answer
 from vbase_py_utils.irls import SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec, label
 from vbase_py_utils.results import REASON, STATUS, wide_factor_returns
+from vbase_py_utils.text import one_line
 
 
 class UsageError(Exception):
@@ -128,7 +129,8 @@ def _convergence(fits: pl.DataFrame) -> str:
     others = fits.filter(pl.col(STATUS) != Status.converged.name)
     lines = [f"{fits.height - others.height} of {fits.height} periods converged"]
     lines += [
-        f"  {label(others[PERIOD].slice(row))}: {others[REASON][row]}"
+        f"  {one_line(label(others[PERIOD].slice(row)))}: {others[STATUS][row]}: "
+        f"{others[REASON][row]}"
         for row in range(min(others.height, 10))
     ]
     if others.height > 10:

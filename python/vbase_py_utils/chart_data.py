@@ -83,8 +83,7 @@ def read_table(
     columns = [*keys.values(), *values]
     missing = [name for name in columns if name not in schema]
     if missing:
-        role = "column" if len(missing) == 1 else "columns"
-        raise PanelError.missing_columns(role, missing, schema.names(), frame)
+        raise PanelError.missing_columns("", missing, schema.names(), frame)
     for name in values:
         if not (schema[name].is_numeric() or schema[name] == pl.Null):
             raise PanelError.not_numeric("value", name, schema[name])
