@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 from scipy import stats
 
 from vbase_py_utils import PanelError, factor_returns, fama_macbeth, fit_cross_sections
+from vbase_py_utils.premia import critical_value
 
 BETAS = ["beta_MktRF", "beta_SMB", "beta_HML", "beta_Mom"]
 WAGE = ["const", "exper", "educ", "black", "married", "union"]
@@ -35,7 +36,7 @@ def test_grunfeld():
     assert panel.height == 200
     names = {"returns": "invest", "period": "year", "asset": "firm"}
     yearly = least_squares(panel, ["const", "value", "capital"], **names)
-    answer = fama_macbeth(yearly, period="year")
+    answer = fama_macbeth(yearly, lags=0)
     rows = {row["factor"]: row for row in answer.iter_rows(named=True)}
     assert rows["value"]["premium"] == pytest.approx(0.1306046674, abs=5e-11)
     assert rows["value"]["std_error"] == pytest.approx(0.009342200238, abs=5e-13)
@@ -97,7 +98,7 @@ def test_takes_a_result_a_lazy_one_and_every_kind_of_frame(panel):
     fits = fit_cross_sections(renamed, ["Factor_0", "Factor_1"], period="month")
     lazy = fit_cross_sections(renamed.lazy(), ["Factor_0", "Factor_1"], period="month")
     wide = fits.factor_returns
-    expected = fama_macbeth(wide, period="month", lags=2)
+    expected = fama_macbeth(wide, lags=2)
     assert expected["factor"].to_list() == ["Factor_0", "Factor_1"]
     premium = wide["Factor_0"].mean()
     assert expected["premium"][0] == pytest.approx(premium, rel=1e-12)
@@ -138,11 +139,11 @@ def test_the_frame_is_left_alone(panel):
 
 def test_the_p_value_is_students_t():
     wide = pl.DataFrame({"period": [1, 2, 3], "x": [0.1, 0.2, 0.6]})
-    row = fama_macbeth(wide).row(0, named=True)
+    row = fama_macbeth(wide, lags=0).row(0, named=True)
     theirs = stats.ttest_1samp([0.1, 0.2, 0.6], 0)
     assert row["t_stat"] == pytest.approx(theirs.statistic, rel=1e-12)
     assert row["p_value"] == pytest.approx(theirs.pvalue, rel=1e-12)
-    negative = fama_macbeth(wide.with_columns(-pl.col("x"))).row(0, named=True)
+    negative = fama_macbeth(wide.with_columns(-pl.col("x")), lags=0).row(0, named=True)
     assert negative["p_value"] == row["p_value"]
     assert negative["t_stat"] == -row["t_stat"]
 
@@ -162,6 +163,44 @@ def test_automatic_lags(n, lags, rng):
     assert_frame_equal(fama_macbeth(wide, lags="auto"), fama_macbeth(wide, lags=lags))
     other = fama_macbeth(wide, lags=lags - 1)
     assert other["std_error"][0] != fama_macbeth(wide, lags="auto")["std_error"][0]
+
+
+def test_automatic_lags_are_the_default(rng):
+    wide = pl.DataFrame({"period": np.arange(200), "x": rng.standard_normal(200).cumsum()})
+    assert_frame_equal(fama_macbeth(wide), fama_macbeth(wide, lags="auto"), check_exact=True)
+    assert fama_macbeth(wide)["std_error"][0] > 1.5 * fama_macbeth(wide, lags=0)["std_error"][0]
+
+
+def test_newey_west_by_hand():
+    # 1 to 6: G0 = 17.5, G1 = 8.75; with one lag the variance is (17.5 + 8.75) / 30.
+    months = [f"2023-{month:02d}" for month in range(8, 13)] + ["2024-01"]
+    wide = pl.DataFrame({"month": months, "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
+    for given in (wide, wide.reverse()):
+        error = fama_macbeth(given, lags=1)["std_error"][0]
+        assert error == pytest.approx((26.25 / 30) ** 0.5, rel=1e-14)
+
+
+def test_the_period_is_the_first_column(panel):
+    fits = fit_cross_sections(panel.rename({"period": "month"}), "Factor_0", period="month")
+    late = fits.factor_returns.filter(pl.col("month") > "2023-03")
+    expected = fama_macbeth(late.rename({"month": "period"}), period="period")
+    assert_frame_equal(fama_macbeth(late), expected, check_exact=True)
+    last = late.select("Factor_0", "month")
+    assert_frame_equal(fama_macbeth(last, period="month"), expected, check_exact=True)
+    called = last.rename({"month": "period"})
+    assert_frame_equal(fama_macbeth(called), expected, check_exact=True)
+    with pytest.raises(PanelError, match="column 'month' is String; expected factor returns as"):
+        fama_macbeth(last)
+    with pytest.raises(PanelError, match="no column beside the period"):
+        fama_macbeth(pl.DataFrame())
+
+
+def test_critical_values_are_students():
+    assert critical_value(np.array([2.0, 61.0])) == pytest.approx([12.706, 2.0003], rel=5e-5)
+    periods = np.array([2.0, 3.0, 13.0, 759.0])
+    assert critical_value(periods) == pytest.approx(stats.t.ppf(0.975, periods - 1), rel=1e-10)
+    assert critical_value(np.array([np.inf])) == pytest.approx(1.959963984540054, rel=1e-12)
+    assert np.isnan(critical_value(np.array([0.0, 1.0]))).all()
 
 
 def test_automatic_lags_follow_the_periods_that_count(rng):
@@ -273,7 +312,8 @@ def test_a_period_of_objects_is_refused():
     "lags", [-1, 1.5, "many", True, None, np.array([1, 2]), np.array(["auto"]), pl.Series([1])]
 )
 def test_lags_out_of_range(lags):
-    with pytest.raises(ValueError, match="expected a whole number >= 0 or 'auto'"):
+    kinds = (ValueError, TypeError)
+    with pytest.raises(kinds, match=r"^lags is .*, expected a whole number >= 0 or 'auto'$"):
         fama_macbeth(WIDE.head(2), lags=lags)
 
 
@@ -310,5 +350,9 @@ def test_the_frame_of_coefficients_is_not_the_wide_one(panel):
 def test_a_period_that_is_not_that_of_the_fits(panel):
     fits = fit_cross_sections(panel.rename({"period": "month"}), "Factor_0", period="month")
     assert_frame_equal(fama_macbeth(fits, period="month"), fama_macbeth(fits))
-    with pytest.raises(ValueError, match="period is 'date', but that of the fits is 'month'"):
+    with pytest.raises(
+        ValueError,
+        match=r"^period='date' does not match the fits, whose "
+        r"period column is 'month'; drop the argument$",
+    ):
         fama_macbeth(fits, period="date")

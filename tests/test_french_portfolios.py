@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import polars as pl
+import pytest
 import statsmodels.api as sm
 from polars.testing import assert_frame_equal
 
@@ -75,7 +76,42 @@ def test_what_the_readme_and_the_notebook_say_in_words(french_panel):
     assert ((paid["premium"] - paid_ls["premium"]).abs() < 0.25 * paid["std_error"]).all()
     assert_frame_equal(paid, fama_macbeth(robust, lags=6))
 
+    zero_beta = fama_macbeth(fit_cross_sections(french_panel, BETAS, intercept=True))
+    rows = {row["factor"]: row for row in zero_beta.iter_rows(named=True)}
+    assert (round(rows["beta_MktRF"]["premium"], 4), round(rows["beta_MktRF"]["t_stat"], 2)) == (
+        -0.0010,
+        -0.53,
+    )
+    assert (round(rows["intercept"]["premium"], 4), round(rows["intercept"]["t_stat"], 2)) == (
+        0.0073,
+        4.54,
+    )
+    for beta in ("beta_HML", "beta_Mom"):
+        without = paid.filter(factor=beta)["premium"].item()
+        assert 0.8 * without < rows[beta]["premium"] < without
+
     beyond = robust.coefficients.group_by("factor").agg((pl.col("t_stat").abs() > 2).mean())
     share = dict(beyond.rows())
     assert share["beta_MktRF"] > 0.8
     assert max(share["beta_HML"], share["beta_Mom"]) < 0.5
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_premia_with_and_without_intercept_equal_linearmodels(french_panel, intercept):
+    from linearmodels.panel import FamaMacBeth
+
+    least_squares = fit_cross_sections(
+        french_panel, BETAS, intercept=intercept, huber_t=float("inf")
+    )
+    ours = fama_macbeth(least_squares)
+    frame = french_panel.with_columns(intercept=1.0).to_pandas()
+    frame["period"] = frame["period"].astype("datetime64[ns]")
+    data = frame.set_index(["asset", "period"])
+    columns = ["intercept", *BETAS] if intercept else BETAS
+    model = FamaMacBeth(data["return"], data[columns])
+    theirs = model.fit(cov_type="kernel", kernel="bartlett", bandwidth=6, debiased=True)
+    assert ours["factor"].to_list() == columns
+    np.testing.assert_allclose(ours["premium"], theirs.params, rtol=1e-9)
+    np.testing.assert_allclose(ours["std_error"], theirs.std_errors, rtol=1e-9)
+    market = ours.filter(factor="beta_MktRF").row(0, named=True)
+    assert (abs(market["t_stat"]) > 2) is not intercept

@@ -19,6 +19,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from numpy.testing import assert_allclose, assert_equal
 from polars.testing import assert_frame_equal
+from scipy import stats
 
 from panels import PERIOD_TYPES
 from vbase_py_utils import PanelError, fama_macbeth, fit_cross_sections, plots
@@ -617,32 +618,55 @@ def test_bars_of_t_values(french):
     ax = plots.t_values(french)
     assert_allclose([bar.get_width() for bar in ax.patches], premia["t_stat"], rtol=1e-12)
     assert tick_texts(ax.yaxis) == BETAS
-    assert len({abs(t) > 2 for t in premia["t_stat"]}) == 2
+    limit = stats.t.ppf(0.975, 758)
+    assert len({abs(t) > limit for t in premia["t_stat"]}) == 2
     for bar, t in zip(ax.patches, premia["t_stat"], strict=True):
-        expected = COLOURS[0] if abs(t) > 2 else LIGHT_GREY
+        expected = COLOURS[0] if abs(t) > limit else LIGHT_GREY
         assert to_hex(bar.get_facecolor()) == expected.lower()
     # Those of no lags are others.
-    plain = plots.t_values(fama_macbeth(french))
-    assert [b.get_width() for b in plain.patches] != [b.get_width() for b in ax.patches]
+    for plain in (plots.t_values(fama_macbeth(french, lags=0)), plots.t_values(french, lags=0)):
+        expected = fama_macbeth(french, lags=0)["t_stat"]
+        assert_allclose([b.get_width() for b in plain.patches], expected, rtol=1e-12)
+        assert [b.get_width() for b in plain.patches] != [b.get_width() for b in ax.patches]
 
 
-def test_lines_at_two_standard_errors_and_the_first_factor_on_top():
+def limits_of(ax):
+    """Bar and t-value at which each piece of the dashed lines stands, bar by bar."""
+    pieces = [tuple(piece[0]) for lines in ax.collections for piece in lines.get_segments()]
+    return sorted((y + 0.5, x) for x, y in pieces)
+
+
+def test_limits_of_the_normal_and_the_first_factor_on_top():
     names = ["a", "b", "c", "d", "e", "f", "g", "h"]
-    t = [2.5, -2.5, 1.9, None, math.nan, 2.0, -math.inf, 0.0]
+    t = [2.5, -2.5, 1.9, None, math.nan, 1.97, -math.inf, 0.0]
     ax = plots.t_values(pl.DataFrame({"factor": names, "t_stat": t}))
-    assert sorted(line.get_xdata()[0] for line in ax.lines) == [-2, 0, 2]
-    assert [bar.get_width() for bar in ax.patches] == [2.5, -2.5, 1.9, 2.0, 0.0]
+    normal = stats.norm.ppf(0.975)
+    expected = [(bar, side * normal) for bar in range(8) for side in (-1, 1)]
+    assert_allclose(limits_of(ax), expected, rtol=1e-12)
+    assert [bar.get_width() for bar in ax.patches] == [2.5, -2.5, 1.9, 1.97, 0.0]
     assert [bar.get_y() + bar.get_height() / 2 for bar in ax.patches] == pytest.approx(
         [0, 1, 2, 5, 7]
     )
     blue, grey = COLOURS[0].lower(), LIGHT_GREY.lower()
-    assert [to_hex(b.get_facecolor()) for b in ax.patches] == [blue, blue, grey, grey, grey]
+    assert [to_hex(b.get_facecolor()) for b in ax.patches] == [blue, blue, grey, blue, grey]
     assert tick_texts(ax.yaxis) == names
     assert ax.get_ylim() == (7.5, -0.5)
-    assert ax.get_xlabel() == "t-value"
+    assert ax.get_xlabel() == "t-value, dashed: 95 % limits"
     low, high = ax.get_xlim()
     assert low < -2.5
     assert high > 2.5
+
+
+def test_limits_follow_the_number_of_periods():
+    premia = pl.DataFrame(
+        {"factor": ["a", "b", "c"], "t_stat": [2.5, 2.5, None], "n_periods": [4, 200, 1]}
+    )
+    ax = plots.t_values(premia)
+    few, many = stats.t.ppf(0.975, [3, 199])
+    assert_allclose(limits_of(ax)[:4], [(0, -few), (0, few), (1, -many), (1, many)], rtol=1e-12)
+    colours = [to_hex(bar.get_facecolor()) for bar in ax.patches]
+    assert colours == [LIGHT_GREY.lower(), COLOURS[0].lower()]
+    assert ax.get_xlim()[1] > few
 
 
 def test_the_coefficients_of_a_period_are_bars_too(demo):
@@ -1366,20 +1390,31 @@ def test_what_is_no_frame(chart, given):
 
 def test_a_pandas_frame_needs_its_period_as_a_column():
     frame = pd.DataFrame({"x": [0.1, 0.2]}, index=pd.Index([1, 2], name="period"))
-    with pytest.raises(PanelError, match="period column 'period' is not in the factor returns"):
+    with pytest.raises(PanelError, match="there is no column beside the period"):
         plots.cumulative_returns(frame)
     assert curves(plots.cumulative_returns(frame.reset_index()))
 
 
 @pytest.mark.parametrize("chart", [c for c in CHARTS if c != "t_values"])
+def test_the_keys_are_the_first_columns(chart, demo):
+    given = getattr(demo.fits, FRAMES[chart])
+    keys = {"period": "month"} | ({"asset": "ticker"} if chart == "robustness_weights" else {})
+    assert_equal(drawing(draw(chart, given.rename(keys))), drawing(draw(chart, given)))
+
+
+@pytest.mark.parametrize("chart", [c for c in CHARTS if c != "t_values"])
 def test_a_period_that_is_not_that_of_the_fits(chart, demo):
-    with pytest.raises(ValueError, match="period is 'month', but that of the fits is 'period'"):
+    with pytest.raises(
+        ValueError,
+        match=r"^period='month' does not match the fits, whose "
+        r"period column is 'period'; drop the argument$",
+    ):
         draw(chart, demo.fits, period="month")
 
 
 @pytest.mark.parametrize("level", [0, 1, -0.5, 95, math.nan, math.inf, "0.95", None])
 def test_a_level_out_of_range(level):
-    with pytest.raises(ValueError, match=r"level is .*, expected a number between 0"):
+    with pytest.raises((ValueError, TypeError), match=r"level is .*, expected a number between 0"):
         plots.confidence_bands(COEFFICIENTS, level=level)
 
 
@@ -1391,7 +1426,7 @@ def test_levels_close_to_the_ends(level):
 
 @pytest.mark.parametrize("most", [0, -1, 2.0, "3", None, True])
 def test_most_out_of_range(most):
-    with pytest.raises(ValueError, match=r"most is .*, expected a whole number >= 1"):
+    with pytest.raises((ValueError, TypeError), match=r"most is .*, expected a whole number >= 1"):
         plots.robustness_weights(WEIGHTS, most=most)
 
 
@@ -1488,5 +1523,5 @@ def test_the_line_at_zero_is_grey(demo):
 
 
 def test_keys_that_are_not_those_of_the_fits(demo):
-    with pytest.raises(ValueError, match="asset is 'stock', but that of the fits is 'asset'"):
+    with pytest.raises(ValueError, match="asset='stock' does not match the fits, whose asset col"):
         plots.robustness_weights(demo.fits, asset="stock")

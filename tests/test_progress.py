@@ -142,7 +142,8 @@ def test_without_tqdm_the_message_names_the_extra(monkeypatch, lazy):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     panel = panel_of(1, [20] * 3)
     said = (
-        r"^progress=True needs tqdm: install the extra, pip install 'vbase-py-utils\[progress\]'$"
+        r"^progress=True needs tqdm, which the extra 'progress' installs: "
+        r"from a checkout, pip install '\.\[progress\]'$"
     )
     for function in (factor_returns, fit_cross_sections):
         with pytest.raises(ImportError, match=said):

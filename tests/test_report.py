@@ -421,7 +421,7 @@ def test_a_path_that_is_none(fits, tmp_path):
 
 
 def test_something_else_than_fits(fits, tmp_path):
-    with pytest.raises(TypeError, match="fits is DataFrame, expected the result of fit_cross_"):
+    with pytest.raises(TypeError, match="fits is a DataFrame, expected the result of fit_cross_"):
         write_report(fits.coefficients, tmp_path / "report.html")
 
 

@@ -21,7 +21,7 @@ TIERS = {
     "periods": 4.2,
     "robust": 0,
     "threads": 0,
-    "progress": 0,
+    "progress": 1,
     "design": 1,
     "irls": 2,
     "inference": 3,
@@ -79,9 +79,44 @@ def test_without_pandas_the_adapter_names_the_extra():
     )
     last = run(code).stderr.strip().splitlines()[-1]
     assert last == (
-        "ImportError: vbase_py_utils.stats.cross_section_regression needs pandas: "
-        "install the extra, pip install 'vbase-py-utils[pandas]'"
+        "ImportError: vbase_py_utils.stats.cross_section_regression needs pandas, which the "
+        "extra 'pandas' installs: from a checkout, pip install '.[pandas]'"
     )
+
+
+def test_the_package_shows_its_public_names_and_loads_plots_when_asked():
+    code = (
+        "import sys, vbase_py_utils as v; "
+        "shown = [name for name in dir(v) if not name.startswith('__')]; "
+        "assert shown == sorted([*v.__all__, 'plots']), shown; "
+        "assert 'matplotlib' not in sys.modules; "
+        "from importlib.metadata import version; "
+        "assert v.__version__ == version('vbase-py-utils'); "
+        "print(v.plots.cumulative_returns.__module__, 'matplotlib' in sys.modules)"
+    )
+    assert run(code).stdout.strip() == "vbase_py_utils.plots True"
+
+
+def test_an_attribute_that_the_package_has_not_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'plot'"):
+        vbase_py_utils.plot  # noqa: B018 - the access is the subject
+
+
+def test_without_matplotlib_the_lazy_plots_name_the_extra():
+    code = "import sys; sys.modules['matplotlib'] = None; import vbase_py_utils as v; v.plots"
+    assert run(code).stderr.strip().splitlines()[-1] == (
+        "ImportError: vbase_py_utils.plots needs matplotlib, which the extra 'plot' installs: "
+        "from a checkout, pip install '.[plot]'"
+    )
+
+
+def test_no_module_is_hidden_by_a_public_name():
+    names = [name for name in MODULES if not name.endswith("__")]
+    lines = [
+        f"import vbase_py_utils.{name} as m; print({name!r}, type(m).__name__)" for name in names
+    ]
+    shown = run("\n".join(lines)).stdout.splitlines()
+    assert shown == [f"{name} module" for name in names]
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
@@ -94,8 +129,8 @@ def test_without_what_draws_the_report_names_the_extra(missing, tmp_path):
         f"write_report(fits, {str(tmp_path / 'report.html')!r})"
     )
     assert run(code).stderr.strip().splitlines()[-1] == (
-        "ImportError: write_report needs matplotlib and Jinja2: "
-        "install the extra, pip install 'vbase-py-utils[plot]'"
+        "ImportError: write_report needs matplotlib and Jinja2, which the extra 'plot' installs: "
+        "from a checkout, pip install '.[plot]'"
     )
     assert not list(tmp_path.iterdir())
 
@@ -103,8 +138,8 @@ def test_without_what_draws_the_report_names_the_extra(missing, tmp_path):
 def test_without_matplotlib_the_charts_name_the_extra():
     code = "import sys; sys.modules['matplotlib'] = None; from vbase_py_utils import plots"
     assert run(code).stderr.strip().splitlines()[-1] == (
-        "ImportError: vbase_py_utils.plots needs matplotlib: "
-        "install the extra, pip install 'vbase-py-utils[plot]'"
+        "ImportError: vbase_py_utils.plots needs matplotlib, which the extra 'plot' installs: "
+        "from a checkout, pip install '.[plot]'"
     )
 
 

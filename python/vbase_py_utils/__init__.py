@@ -1,5 +1,10 @@
 """Robust cross-sectional factor returns over long Polars panels."""
 
+from importlib import import_module as _import_module
+from importlib.metadata import version as _version
+from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from vbase_py_utils.errors import FitError, PanelError, VbaseError
 from vbase_py_utils.estimation import factor_returns, fit_cross_sections
 from vbase_py_utils.exposures import (
@@ -16,6 +21,11 @@ from vbase_py_utils.history import inverse_variance_weights, lag_exposures
 from vbase_py_utils.premia import fama_macbeth
 from vbase_py_utils.report import write_report
 from vbase_py_utils.results import CrossSectionFits
+
+if _TYPE_CHECKING:
+    from vbase_py_utils import plots as plots
+
+__version__ = _version("vbase-py-utils")
 
 __all__ = [
     "CrossSectionFits",
@@ -38,3 +48,14 @@ __all__ = [
     "write_report",
     "zscore",
 ]
+
+
+def __getattr__(name: str) -> _ModuleType:
+    # matplotlib, which draws, is loaded when it is first needed.
+    if name == "plots":
+        return _import_module("vbase_py_utils.plots")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "plots", *(name for name in globals() if name.startswith("__"))})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 
+from vbase_py_utils.arguments import shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
-from vbase_py_utils.premia import FactorReturns, Fits, check_own_key, read_factor_returns
+from vbase_py_utils.periods import check_time_order
+from vbase_py_utils.premia import FactorReturns, Fits, key_column, own_key, read_factor_returns
 from vbase_py_utils.results import FACTOR, CrossSectionFits
 from vbase_py_utils.robust import FloatArray
 
@@ -19,15 +21,24 @@ Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream
 
 
 def read_series(
-    factor_returns: FactorReturns, factors: str | Iterable[str] | None, period: str
+    factor_returns: FactorReturns,
+    factors: str | Iterable[str] | None,
+    period: str | None,
+    use: str | None = None,
 ) -> tuple[pl.Series, dict[str, FloatArray]]:
-    """Give the periods in order and the values of the factors asked for, NaN where missing."""
-    periods, values = read_factor_returns(factor_returns, period)
+    """Give the periods in order and the values of the factors asked for, NaN where missing.
+
+    ``use``: what needs that order to be time's, for the message.
+    """
+    periods, values = read_factor_returns(factor_returns, period, use)
     return periods, {name: floats(values[name]) for name in chosen(list(values), factors)}
 
 
 def read_both(
-    one: FactorReturns, other: FactorReturns, factors: str | Iterable[str] | None, period: str
+    one: FactorReturns,
+    other: FactorReturns,
+    factors: str | Iterable[str] | None,
+    period: str | None,
 ) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Give the values that two frames of factor returns have for the same factors and periods.
 
@@ -38,7 +49,7 @@ def read_both(
     )
     if periods.dtype != theirs.dtype:
         raise PanelError.other_key_type(
-            "period", period, theirs.dtype, periods.dtype, "the other frame"
+            "period", period or periods.name, theirs.dtype, periods.dtype, "the other frame"
         )
     shared = [name for name in values if name in other_values]
     places = (
@@ -62,24 +73,29 @@ def read_both(
 def read_table(
     source: Frame | Fits,
     frame: str,
-    keys: dict[str, str],
+    asked: Mapping[str, str | None],
     values: Sequence[str],
+    use: str | None = None,
 ) -> pl.DataFrame:
     """Collect a frame of the fits, or one like it: keys under our names, values as Float64.
 
-    ``keys``: from our names to theirs, the period first if there is one; fits have names of their
-    own. Raises PanelError for a missing column, values that are no numbers, keys that are missing
-    or repeat.
+    ``asked``: from our names of the keys to those of the frame, the period first if there is one;
+    ``None``: as ``key_column``. ``use``: what needs the order of the periods to be time's,
+    for the message. Raises PanelError for a missing column, values that are no numbers, keys that
+    are missing or repeat.
     """
-    if isinstance(source, CrossSectionFits):
-        given = getattr(source, frame)
-        own = dict(zip(keys, given.collect_schema().names(), strict=False))
-        for key, name in keys.items():
-            check_own_key(key, name, own[key])
-        keys = own
-    else:
-        given = as_frame(source, frame)
+    given = (
+        getattr(source, frame) if isinstance(source, CrossSectionFits) else as_frame(source, frame)
+    )
     schema = given.collect_schema()
+    # A value is no key: without the key, what stands at its place may be one.
+    names = [name for name in schema.names() if name not in values]
+    keys = {}
+    for place, (key, name) in enumerate(asked.items()):
+        if isinstance(source, CrossSectionFits):
+            keys[key] = own_key(key, name, names[place])
+        else:
+            keys[key] = key_column(key, name, names, place)
     columns = [*keys.values(), *values]
     missing = [name for name in columns if name not in schema]
     if missing:
@@ -105,6 +121,8 @@ def read_table(
     if not repeats.is_empty():
         example = ", ".join(label(repeats[role]) for role in keys)
         raise PanelError.repeated_keys(list(keys.values()), repeats.height, example)
+    if use is not None:
+        check_time_order(table[PERIOD], keys[PERIOD], use)
     numbers = pl.col(values).cast(pl.Float64)
     return table.with_columns(pl.when(numbers.is_finite()).then(numbers))
 
@@ -129,7 +147,7 @@ def chosen(names: list[str], factors: str | Iterable[str] | None) -> list[str]:
     if factors is None:
         return names
     if not isinstance(factors, Iterable):
-        raise TypeError(f"factors is {factors!r}, expected names of factors, or None for all")
+        raise TypeError(f"factors is {shown(factors)}, expected names of factors, or None for all")
     wanted = [factors] if isinstance(factors, str) else list(dict.fromkeys(factors))
     missing = [name for name in wanted if name not in names]
     if missing or not wanted:

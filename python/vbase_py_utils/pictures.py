@@ -85,7 +85,7 @@ def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> I
     if premia[T_STAT].is_finite().any():
         yield _drawn(
             "t-values of the premia",
-            "Newey-West, automatic lags. Grey: within two standard errors of zero.",
+            "Grey: within the dashed limits of a two-sided test at 5 %.",
             lambda ax: plots.t_values(premia, ax=ax),
             height=90 + 22 * min(factors, 60),
         )

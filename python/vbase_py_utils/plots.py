@@ -7,19 +7,21 @@ names of the data are cut, and never read as mathematics.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 
+from vbase_py_utils.text import needs
+
 try:
     from matplotlib.axes import Axes
 except ImportError as error:
-    raise ImportError(
-        f"{__name__} needs matplotlib: install the extra, pip install 'vbase-py-utils[plot]'"
-    ) from error
+    raise ImportError(needs(__name__, "matplotlib", "plot")) from error
 
+from vbase_py_utils.arguments import check_number
 from vbase_py_utils.chart_data import (
     Frame,
     chosen,
@@ -50,8 +52,16 @@ from vbase_py_utils.drawing import (
     places,
     span,
 )
-from vbase_py_utils.panel import ASSET, PERIOD, label
-from vbase_py_utils.premia import FactorReturns, Fits, fama_macbeth
+from vbase_py_utils.panel import ASSET, PERIOD, as_frame, label
+from vbase_py_utils.premia import (
+    N_PERIODS,
+    FactorReturns,
+    Fits,
+    Lags,
+    check_lags,
+    critical_value,
+    fama_macbeth,
+)
 from vbase_py_utils.results import (
     FACTOR,
     FACTOR_RETURN,
@@ -95,7 +105,7 @@ def cumulative_returns(
     factor_returns: FactorReturns,
     *,
     factors: str | Iterable[str] | None = None,
-    period: str = "period",
+    period: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the running sum of factor returns, a line per factor.
@@ -108,12 +118,12 @@ def cumulative_returns(
     factor_returns
         A frame as ``factor_returns`` gives it, or the result of ``fit_cross_sections``.
     factors
-        Names of those to draw; None: all.
+        Names of those to draw; ``None``: all.
     period
-        Column of the period, if a frame is given. Dates and times make an axis of dates, anything
-        else is drawn in equal steps.
+        Column of the period; ``None``: the one called "period", else the first. Dates and times
+        make an axis of dates, anything else is drawn in equal steps.
     ax
-        Axes to draw on; None: those of a new figure.
+        Axes to draw on; ``None``: those of a new figure.
 
     Returns
     -------
@@ -123,7 +133,7 @@ def cumulative_returns(
     Raises
     ------
     PanelError, ValueError, TypeError
-        As ``fama_macbeth``; a name in ``factors`` is not there.
+        As ``fama_macbeth``, lags or not; a name in ``factors`` is not there.
 
     Examples
     --------
@@ -134,7 +144,7 @@ def cumulative_returns(
     >>> line.get_ydata().round(2).tolist()
     [0.01, nan, 0.04]
     """
-    periods, returns = read_series(factor_returns, factors, period)
+    periods, returns = read_series(factor_returns, factors, period, "a running sum")
     ax = axes_for(ax)
     sums = {
         name: np.where(np.isfinite(values), np.nancumsum(values), np.nan)
@@ -151,7 +161,7 @@ def confidence_bands(
     *,
     factors: str | Iterable[str] | None = None,
     level: float = 0.95,
-    period: str = "period",
+    period: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the factor return of every period with its confidence band.
@@ -182,7 +192,7 @@ def confidence_bands(
     ------
     PanelError
         A column is missing or not numeric, a period is null, a (period, factor) repeats, a name in
-        ``factors`` is not there.
+        ``factors`` is not there; the periods are text whose order is not that of time.
     ValueError, TypeError
         ``level`` is not between 0 and 1; ``period`` is not that of the fits; no frame is given.
 
@@ -195,10 +205,12 @@ def confidence_bands(
     >>> len(ax.lines), len(ax.collections)
     (2, 1)
     """
-    if not isinstance(level, int | float | np.number) or not 0 < level < 1:
-        raise ValueError(f"level is {level!r}, expected a number between 0 and 1")
+    between = math.ulp(0), math.nextafter(1, 0)
+    expected = "a number between 0 and 1"
+    check_number("level", level, expected, at_least=between[0], at_most=between[1])
     keys = {PERIOD: period, FACTOR: FACTOR}
-    table = read_table(coefficients, "coefficients", keys, (FACTOR_RETURN, STD_ERROR))
+    values = (FACTOR_RETURN, STD_ERROR)
+    table = read_table(coefficients, "coefficients", keys, values, "a chart over time")
     periods, returns = unstacked(table, FACTOR_RETURN)
     _, errors = unstacked(table, STD_ERROR)
     names, shown = chosen(list(returns), factors), ""
@@ -236,7 +248,7 @@ def true_against_estimated(
     estimated: FactorReturns,
     *,
     factors: str | Iterable[str] | None = None,
-    period: str = "period",
+    period: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw estimated factor returns over the true ones, a point per period and factor.
@@ -281,7 +293,7 @@ def robust_against_least_squares(
     least_squares: FactorReturns,
     *,
     factors: str | Iterable[str] | None = None,
-    period: str = "period",
+    period: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw robust factor returns over those of least squares, a point per period and factor.
@@ -324,30 +336,32 @@ def robust_against_least_squares(
     return ax
 
 
-def t_values(premia: Frame | Fits, *, ax: Axes | None = None) -> Axes:
-    """Draw t-values as bars, with lines at minus and plus two standard errors.
+def t_values(premia: Frame | Fits, *, lags: Lags = "auto", ax: Axes | None = None) -> Axes:
+    """Draw t-values as bars, with lines where a test at 5 % begins to reject zero.
 
     Parameters
     ----------
     premia
         A frame with the columns factor and t_stat, a row per factor: that of ``fama_macbeth``, or
-        the ``coefficients`` of one period. Of fits, the premia are drawn, with Newey-West standard
-        errors of automatic lags.
+        the ``coefficients`` of one period. Of fits, the premia are drawn.
+    lags
+        Newey-West lags of the premia of fits, as in ``fama_macbeth``; a frame has its own.
     ax
-        Axes to draw on; None: those of a new figure, as high as the factors need.
+        Axes to draw on; ``None``: those of a new figure, as high as the factors need.
 
     Returns
     -------
     Axes
-        A horizontal bar per factor, the first on top; those within two standard errors of zero are
-        grey, and a missing t-value has no bar.
+        A horizontal bar per factor, the first on top, and the two-sided 95 % limits: Student's t
+        with one degree of freedom less than ``n_periods``, or the normal's in a frame without that
+        column. Bars within the limits are grey; a missing t-value has no bar.
 
     Raises
     ------
     PanelError
-        A column is missing or not numeric, a factor repeats.
-    TypeError
-        No frame is given.
+        A column is missing or not numeric, a factor repeats. Of fits: as ``fama_macbeth``.
+    ValueError, TypeError
+        ``lags`` is out of range; no frame is given.
 
     Examples
     --------
@@ -357,27 +371,35 @@ def t_values(premia: Frame | Fits, *, ax: Axes | None = None) -> Axes:
     >>> [float(bar.get_width()) for bar in plots.t_values(premia).patches]
     [3.1]
     """
+    check_lags(lags)
     if isinstance(premia, CrossSectionFits):
-        premia = fama_macbeth(premia, lags="auto")
-    table = read_table(premia, "premia", {FACTOR: FACTOR}, (T_STAT,))
+        premia = fama_macbeth(premia, lags=lags)
+    frame = as_frame(premia, "premia").lazy()
+    counted = N_PERIODS in frame.collect_schema()
+    values = (T_STAT, N_PERIODS) if counted else (T_STAT,)
+    table = read_table(frame, "premia", {FACTOR: FACTOR}, values)
     names, t = list(map(str, table[FACTOR])), floats(table[T_STAT])
+    limits = critical_value(floats(table[N_PERIODS]) if counted else np.full(len(names), np.inf))
     ax = axes_for(ax, height=min(12, 1.6 + 0.25 * len(names)))
     there = np.flatnonzero(np.isfinite(t))
-    colours = [COLOURS[0] if abs(value) > 2 else LIGHT_GREY for value in t[there]]
+    colours = [COLOURS[0] if abs(t[bar]) > limits[bar] else LIGHT_GREY for bar in there]
     ax.barh(there, t[there], color=colours)
     ax.axvline(0, color=GREY, linewidth=0.8)
-    for two in (-2, 2):
-        ax.axvline(two, color=GREY, linewidth=0.8, linestyle="--")
+    # A piece per bar, as factors may have different numbers of periods; alike, they join.
+    rows = np.flatnonzero(np.isfinite(limits))
+    for side in (-limits[rows], limits[rows]):
+        ax.vlines(side, rows - 0.5, rows + 0.5, color=GREY, linewidth=0.8, linestyle="--")
     label_names(ax.yaxis, names)
     # The first on top.
     ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
-    ax.set_xlim(*span(np.append(t, [-2, 2])))
-    ax.set_xlabel("t-value")
+    reach = limits[there] if len(there) else np.array([2.0])
+    ax.set_xlim(*span(np.concatenate([t, -reach, reach])))
+    ax.set_xlabel("t-value, dashed: 95 % limits")
     return ax
 
 
 def fit_quality(
-    diagnostics: Frame | Fits, *, period: str = "period", ax: Axes | None = None
+    diagnostics: Frame | Fits, *, period: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw R squared, plain and robust, and the share of down-weighted assets over time.
 
@@ -409,7 +431,9 @@ def fit_quality(
     ['R squared', 'robust R squared', 'down-weighted assets']
     """
     columns = (R_SQUARED, ROBUST_R_SQUARED, N_DOWNWEIGHTED, N_ASSETS)
-    table = read_table(diagnostics, "diagnostics", {PERIOD: period}, columns).sort(PERIOD)
+    table = read_table(
+        diagnostics, "diagnostics", {PERIOD: period}, columns, "a chart over time"
+    ).sort(PERIOD)
     used = floats(table[N_ASSETS])
     share = floats(table[N_DOWNWEIGHTED]) / np.where(used > 0, used, np.nan)
     curves = {
@@ -432,8 +456,8 @@ def robustness_weights(
     specific_returns: Frame | Fits,
     *,
     most: int = MOST_ASSETS,
-    period: str = "period",
-    asset: str = "asset",
+    period: str | None = None,
+    asset: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a heat map of robustness weights: assets by periods, the most down-weighted on top.
@@ -445,9 +469,10 @@ def robustness_weights(
     most
         How many assets to draw: those whose weights fall short of one by most, summed over time.
     period, asset
-        Columns of the keys, if a frame is given.
+        Columns of the keys; ``None``: those called "period" and "asset", else the first and the
+        second column.
     ax
-        Axes to draw on; None: those of a new figure.
+        Axes to draw on; ``None``: those of a new figure.
 
     Returns
     -------
@@ -459,7 +484,8 @@ def robustness_weights(
     Raises
     ------
     PanelError
-        A column is missing or not numeric, a key is null, a (period, asset) repeats.
+        A column is missing or not numeric, a key is null, a (period, asset) repeats; the periods
+        are text whose order is not that of time.
     ValueError, TypeError
         ``most`` is not a whole number >= 1; a key is not that of the fits; no frame is given.
 
@@ -471,10 +497,11 @@ def robustness_weights(
     >>> plots.robustness_weights(fits, most=5).images[0].get_array().shape
     (5, 12)
     """
-    if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 1:
-        raise ValueError(f"most is {most!r}, expected a whole number >= 1")
+    check_number("most", most, "a whole number >= 1", at_least=1, whole=True)
     keys = {PERIOD: period, ASSET: asset}
-    table = read_table(specific_returns, "specific_returns", keys, (ROBUSTNESS_WEIGHT,))
+    table = read_table(
+        specific_returns, "specific_returns", keys, (ROBUSTNESS_WEIGHT,), "a chart over time"
+    )
     periods = table[PERIOD].unique().sort()
     lost = (1 - pl.col(ROBUSTNESS_WEIGHT)).sum()
     worst = table.group_by(ASSET).agg(lost=lost).sort("lost", ASSET, descending=[True, False])
@@ -493,7 +520,7 @@ def correlations(
     factor_returns: FactorReturns,
     *,
     factors: str | Iterable[str] | None = None,
-    period: str = "period",
+    period: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the correlations of factor returns over time as a heat map.

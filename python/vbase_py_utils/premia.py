@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
+from vbase_py_utils.arguments import check_name, check_number, shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.inference import newey_west_variance
 from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
+from vbase_py_utils.periods import check_time_order
 from vbase_py_utils.results import FACTOR, STD_ERROR, T_STAT, CrossSectionFits
 from vbase_py_utils.robust import FloatArray
 
 Fits: TypeAlias = CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame]
 # A row per period and a column per factor, or the fits that have such a frame.
 FactorReturns: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream | Fits
+
+# Newey-West lags: a number of periods, or by their number.
+Lags: TypeAlias = int | Literal["auto"]
 
 PREMIUM, P_VALUE, N_PERIODS = "premium", "p_value", "n_periods"
 SCHEMA = pl.Schema(
@@ -35,8 +40,8 @@ SCHEMA = pl.Schema(
 def fama_macbeth(
     factor_returns: FactorReturns,
     *,
-    period: str = "period",
-    lags: int | Literal["auto"] = 0,
+    period: str | None = None,
+    lags: Lags = "auto",
 ) -> pl.DataFrame:
     """Average factor returns over the periods: premium, standard error, t and p per factor.
 
@@ -47,11 +52,11 @@ def fama_macbeth(
         order of rows; or the result of ``fit_cross_sections``. What is lazy is collected. A pandas
         frame needs its index as a column: ``reset_index()``.
     period
-        Column of the period, sorted as Polars sorts it (categoricals by their text); a
-        ``CrossSectionFits`` knows its own.
+        Column of the period; ``None``: the one called "period", else the first.
     lags
-        Newey-West lags, for factor returns that are correlated over time: a number of periods,
-        0 for none, or "auto" for floor(4 (T / 100)^(2/9)) with T periods.
+        Newey-West lags, for factor returns that are correlated over time: a number of periods, or
+        "auto" for floor(4 (T / 100)^(2/9)) with T periods. 0 is the textbook's standard error, for
+        factor returns that are independent over time.
 
     Returns
     -------
@@ -66,6 +71,7 @@ def fama_macbeth(
     ------
     PanelError
         The period or the factors are missing, factors are not numeric, a period is null or repeats.
+        With lags: the periods are text whose order is not that of time.
     ValueError, TypeError
         ``lags`` is out of range; ``period`` is not that of the fits; no frame is given.
 
@@ -79,12 +85,13 @@ def fama_macbeth(
     >>> import polars as pl
     >>> from vbase_py_utils import fama_macbeth
     >>> monthly = pl.DataFrame({"period": [1, 2, 3, 4], "beta": [0.01, 0.03, 0.02, 0.02]})
-    >>> premium = fama_macbeth(monthly).row(0, named=True)
+    >>> premium = fama_macbeth(monthly, lags=0).row(0, named=True)
     >>> f"{premium['premium']:.3f} {premium['std_error']:.4f} {premium['t_stat']:.2f}"
     '0.020 0.0041 4.90'
     """
-    _check_lags(lags)
-    _, factors = read_factor_returns(factor_returns, period)
+    check_lags(lags)
+    use = None if lags == 0 else f"lags={lags!r} (lags=0 needs no order)"
+    _, factors = read_factor_returns(factor_returns, period, use)
     rows = [
         (name, *_premium(values.cast(pl.Float64).to_numpy(), lags))
         for name, values in factors.items()
@@ -92,27 +99,43 @@ def fama_macbeth(
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
 
 
-def _check_lags(lags: object) -> None:
-    whole = isinstance(lags, Integral) and int(lags) >= 0
-    if isinstance(lags, bool) or not (whole or (isinstance(lags, str) and lags == "auto")):
-        raise ValueError(f"lags is {lags!r}, expected a whole number >= 0 or 'auto'")
+def check_lags(lags: object) -> None:
+    """Raise TypeError or ValueError unless ``lags`` is a whole number >= 0 or "auto"."""
+    expected = "a whole number >= 0 or 'auto'"
+    if isinstance(lags, str):
+        if lags != "auto":
+            raise ValueError(f"lags is {shown(lags)}, expected {expected}")
+        return
+    check_number("lags", lags, expected, at_least=0, whole=True)
+
+
+def critical_value(n_periods: FloatArray | int, level: float = 0.95) -> FloatArray:
+    """Quantile of Student's t beyond which a t-value of a premium is, at a two-sided ``level``.
+
+    With one degree of freedom less than periods; NaN for fewer than two periods.
+    """
+    freedom = np.asarray(n_periods, dtype=np.float64) - 1
+    quantile = stdtrit(np.where(freedom > 0, freedom, np.nan), (1 + level) / 2)
+    return np.asarray(quantile, dtype=np.float64)
 
 
 def read_factor_returns(
-    factor_returns: FactorReturns, period: str
+    factor_returns: FactorReturns, period: str | None, use: str | None = None
 ) -> tuple[pl.Series, dict[str, pl.Series]]:
-    """Collect the periods and the values of each factor, both in order of time.
+    """Collect the periods and the values of each factor, both in the order of the periods.
 
+    ``period`` None: the first column. ``use``: what needs that order to be time's, for the message.
     Raises as ``fama_macbeth`` unless there is one row per period, and numbers.
     """
     if isinstance(factor_returns, CrossSectionFits):
         frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
-        own = frame.collect_schema().names()[0]
-        check_own_key("period", period, own)
-        period = own
+        period = own_key(PERIOD, period, frame.collect_schema().names()[0])
     else:
         frame = as_frame(factor_returns, "factor_returns")
     wide = frame.lazy().collect()
+    if not wide.columns:
+        raise PanelError.not_wide({})
+    period = key_column(PERIOD, period, wide.columns, 0)
     if period not in wide.columns:
         raise PanelError.missing_columns("period", [period], wide.columns, "the factor returns")
     # Under names of our own: Polars would read a name such as "^x$" as a pattern.
@@ -130,21 +153,34 @@ def read_factor_returns(
     repeats = keys.filter(keys.is_duplicated())
     if not repeats.is_empty():
         raise PanelError.repeated_periods(period, len(repeats), label(repeats))
+    if use is not None:
+        check_time_order(keys, period, use)
     order = keys.arg_sort()
     return keys.gather(order), {name: values.gather(order) for name, values in factors.items()}
 
 
-def check_own_key(key: str, name: str, own: str) -> None:
-    """Raise ValueError if a name other than its default was asked for that is not the fits'."""
-    if name not in (own, key):
-        raise ValueError(f"{key} is {name!r}, but that of the fits is {own!r}: leave it out")
+def key_column(key: str, name: str | None, columns: Sequence[str], place: int) -> str:
+    """Name the column of a key: ``name``, else the one called ``key``, else the one at a place."""
+    if name is not None:
+        return check_name(key, name)
+    return key if key in columns or place >= len(columns) else columns[place]
+
+
+def own_key(key: str, name: str | None, own: str) -> str:
+    """Give the key of the fits; raise ValueError if another name was asked for."""
+    if name is not None and check_name(key, name) != own:
+        raise ValueError(
+            f"{key}={shown(name)} does not match the fits, whose {key} column is {shown(own)}; "
+            "drop the argument"
+        )
+    return own
 
 
 def _is_number(dtype: pl.DataType) -> bool:
     return dtype.is_numeric() or dtype == pl.Null
 
 
-def _premium(series: FloatArray, lags: int | Literal["auto"]) -> tuple[float | int, ...]:
+def _premium(series: FloatArray, lags: Lags) -> tuple[float | int, ...]:
     """Premium, standard error, t, p and number of periods of a factor; NaN where undefined."""
     series = series[np.isfinite(series)]
     n = len(series)

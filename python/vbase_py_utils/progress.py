@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
+from vbase_py_utils.text import needs
+
 Done = Callable[[int], None]
 
 
 def check_progress(*, progress: bool) -> None:
     """Raise ImportError when a bar is asked for and tqdm, which draws it, is not installed."""
     if progress and importlib.util.find_spec("tqdm") is None:
-        raise ImportError(
-            "progress=True needs tqdm: install the extra, pip install 'vbase-py-utils[progress]'"
-        )
+        raise ImportError(needs("progress=True", "tqdm", "progress"))
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from vbase_py_utils.arguments import shown
 from vbase_py_utils.files import check_place, whole_file
 from vbase_py_utils.panel import ASSET, PERIOD, label
-from vbase_py_utils.premia import Fits, fama_macbeth
+from vbase_py_utils.premia import Fits, Lags, check_lags, fama_macbeth, read_factor_returns
 from vbase_py_utils.results import (
     N_ASSETS,
     N_DOWNWEIGHTED,
@@ -24,23 +25,26 @@ from vbase_py_utils.results import (
     STATUS,
     CrossSectionFits,
 )
-from vbase_py_utils.text import one_line, printable
+from vbase_py_utils.text import needs, one_line, printable
 
 # Rows of the tables of what outliers affected most, and characters of a name.
 MOST_AFFECTED, NAME_CHARACTERS = 10, 60
 
 
 def write_report(
-    fits: Fits, path: str | Path, *, title: str = "Cross-sectional factor returns"
+    fits: Fits,
+    path: str | Path,
+    *,
+    title: str = "Cross-sectional factor returns",
+    lags: Lags = "auto",
 ) -> None:
     """Write everything a fit tells into one HTML file, with the pictures inside.
 
     The file opens from disk and asks for nothing from anywhere; it follows the reader's light or
     dark mode, and prints. It says what was estimated, over which span; how the periods ended, with
-    every one that did not converge and why; the premia, with Newey-West standard errors of
-    automatic lags; charts; and the ten periods and ten assets that outliers affected most. What
-    they take away is counted in weight: one minus the robustness weight, summed. Needs the extra
-    ``plot``.
+    every one that did not converge and why; the premia; charts; and the ten periods and ten assets
+    that outliers affected most. What they take away is counted in weight: one minus the robustness
+    weight, summed. Needs the extra ``plot``.
 
     Parameters
     ----------
@@ -51,13 +55,17 @@ def write_report(
         The file to write; one that exists is replaced at the end.
     title
         Heading of the page.
+    lags
+        Newey-West lags of the premia, as in ``fama_macbeth``.
 
     Raises
     ------
     PanelError
-        The path is that of a directory, or its directory is not there.
-    TypeError
-        ``fits`` are not the result of ``fit_cross_sections``, ``title`` is no text.
+        The path is that of a directory, or its directory is not there; the periods are text whose
+        order is not that of time.
+    ValueError, TypeError
+        ``lags`` is out of range; ``fits`` are not the result of ``fit_cross_sections``, ``title``
+        is no text.
     ImportError
         matplotlib or Jinja2 is missing.
     Exception
@@ -77,17 +85,18 @@ def write_report(
     True
     """
     if not isinstance(fits, CrossSectionFits):
-        raise TypeError(f"fits is {type(fits).__name__}, expected the result of fit_cross_sections")
+        raise TypeError(f"fits is {shown(fits)}, expected the result of fit_cross_sections")
     if not isinstance(title, str):
-        raise TypeError(f"title is {title!r}, expected text")
+        raise TypeError(f"title is {shown(title)}, expected text")
+    check_lags(lags)
     path = Path(path)
     check_place(path)
-    page = _page(fits, title)
+    page = _page(fits, title, lags)
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
-def _page(given: Fits, title: str) -> str:
+def _page(given: Fits, title: str, lags: Lags) -> str:
     """Fill the template, which escapes whatever it is given; lazy fits are collected once."""
     # Loaded when there is a report to write: importing the package loads no matplotlib.
     try:
@@ -95,10 +104,7 @@ def _page(given: Fits, title: str) -> str:
 
         from vbase_py_utils.pictures import pictures_of  # noqa: PLC0415
     except ImportError as error:
-        raise ImportError(
-            "write_report needs matplotlib and Jinja2: "
-            "install the extra, pip install 'vbase-py-utils[plot]'"
-        ) from error
+        raise ImportError(needs("write_report", "matplotlib and Jinja2", "plot")) from error
 
     environment = Environment(
         loader=PackageLoader("vbase_py_utils"),
@@ -109,7 +115,9 @@ def _page(given: Fits, title: str) -> str:
     )
     environment.filters |= {"cut": _cut, "number": _number, "percent": _percent, "chance": _chance}
     fits = given.collect()
-    premia = fama_macbeth(fits, lags="auto")
+    # Running sums and charts over time need the order also where the premia do not.
+    read_factor_returns(fits, None, "a report")
+    premia = fama_macbeth(fits, lags=lags)
     return environment.get_template("report.html").render(
         title=printable(title),
         estimated=_estimated(fits),
@@ -117,6 +125,7 @@ def _page(given: Fits, title: str) -> str:
         statuses=_rows(fits.diagnostics.group_by(STATUS).len("periods").sort(STATUS)),
         bad_periods=_rows(_bad_periods(fits)),
         premia=_rows(premia),
+        lags=lags,
         pictures=list(pictures_of(fits, premia)),
         periods=_rows(_worst_periods(fits)),
         assets=_rows(_worst_assets(fits)),

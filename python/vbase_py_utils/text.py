@@ -40,3 +40,14 @@ def listed(names: Iterable[object], most: int = 12, room: int = LIST_CHARACTERS)
         shown.append(name)
     rest = len(every) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
+
+
+def needs(what: str, packages: str, extra: str) -> str:
+    """Write that something needs packages of an extra, and the command that installs them.
+
+    The command is the one from a checkout, in whose folder the dot stands for the library.
+    """
+    return (
+        f"{what} needs {packages}, which the extra '{extra}' installs: "
+        f"from a checkout, pip install '.[{extra}]'"
+    )

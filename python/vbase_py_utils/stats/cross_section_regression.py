@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from vbase_py_utils.text import needs
+
 try:
     import pandas as pd
 except ImportError as error:
-    raise ImportError(
-        f"{__name__} needs pandas: install the extra, pip install 'vbase-py-utils[pandas]'"
-    ) from error
+    raise ImportError(needs(__name__, "pandas", "pandas")) from error
 
 from vbase_py_utils.errors import FitError, PanelError
 from vbase_py_utils.estimation import fit_frame
