@@ -1382,7 +1382,8 @@ def test_dates_beyond_the_calendar_are_named_when_frames_have_none_in_common():
 @pytest.mark.parametrize("chart", CHARTS)
 @pytest.mark.parametrize("given", [[1, 2], None, "fits", {"period": [1]}, np.zeros((2, 2))])
 def test_what_is_no_frame(chart, given):
-    name = FRAMES[chart]
+    first = {"true_against_estimated": "truth", "robust_against_least_squares": "least_squares"}
+    name = first.get(chart, FRAMES[chart])
     kind = type(given).__name__
     with pytest.raises(TypeError, match=f"^{name} is {kind}, expected a Polars DataFrame or"):
         draw(chart, given)
@@ -1435,8 +1436,10 @@ def test_factors_that_are_no_names(chart):
     frame = frame_for(chart, WIDE)
     with pytest.raises(TypeError, match="factors is 3, expected names of factors, or None for all"):
         draw(chart, frame, factors=3)
-    with pytest.raises(PanelError, match="no such factors: 3"):
+    with pytest.raises(TypeError, match="factors holds 3, expected names of factors, or None for "):
         draw(chart, frame, factors=["x", 3])
+    with pytest.raises(TypeError, match="factors is a set, which has no order; expected names of"):
+        draw(chart, frame, factors={"x", "y"})
 
 
 @pytest.mark.parametrize("chart", [*OF_SERIES, *OF_TWO, "confidence_bands"])

@@ -197,6 +197,8 @@ RIGHT: dict[str, set[str]] = {
     "returns_df": {"pd.DataFrame"},
     "exposures_df": {"MultiIndex frame"},
     "weights_df": {"MultiIndex frame"},
+    # The first column is the period, the others are factors.
+    "factor_returns": {"pl.DataFrame", "pd.DataFrame"},
     # Any frame is written.
     "query": {"pl.DataFrame", "pl.LazyFrame", "pd.DataFrame"},
 }
@@ -207,6 +209,12 @@ WORDS = {
     "categories": r"categor(y|ies)",
     "factor_returns": r"factor[ _]returns",
     "specific_returns": r"specific[ _]returns",
+    # Of two frames: what either lacks.
+    **dict.fromkeys(("truth", "estimated"), r"truth|estimated|factor returns|both frames"),
+    **dict.fromkeys(
+        ("robust", "least_squares"), r"robust|least_squares|factor returns|both frames"
+    ),
+    "path": r"path|file|directory|folder",
 }
 RAW = re.compile(
     r"unhashable|object is not|has no attribute|not supported between|could not|must be real|"

@@ -120,18 +120,22 @@ def critical_value(n_periods: FloatArray | int, level: float = 0.95) -> FloatArr
 
 
 def read_factor_returns(
-    factor_returns: FactorReturns, period: str | None, use: str | None = None
+    factor_returns: FactorReturns,
+    period: str | None,
+    use: str | None = None,
+    argument: str = "factor_returns",
 ) -> tuple[pl.Series, dict[str, pl.Series]]:
     """Collect the periods and the values of each factor, both in the order of the periods.
 
     ``period`` None: the first column. ``use``: what needs that order to be time's, for the message.
-    Raises as ``fama_macbeth`` unless there is one row per period, and numbers.
+    ``argument``: what messages call the frame. Raises as ``fama_macbeth`` unless there is one row
+    per period, and numbers.
     """
     if isinstance(factor_returns, CrossSectionFits):
         frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
         period = own_key(PERIOD, period, frame.collect_schema().names()[0])
     else:
-        frame = as_frame(factor_returns, "factor_returns")
+        frame = as_frame(factor_returns, argument)
     wide = frame.lazy().collect()
     if not wide.columns:
         raise PanelError.not_wide({})
