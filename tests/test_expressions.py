@@ -217,9 +217,9 @@ def calls(monkeypatch):
     sizes = []
     block = expressions._block
 
-    def spy(groups, *rest):
+    def spy(groups, *args, **kwargs):
         sizes.append(len(groups))
-        return block(groups, *rest)
+        return block(groups, *args, **kwargs)
 
     monkeypatch.setattr(expressions, "_block", spy)
     return sizes
@@ -423,3 +423,29 @@ def test_arguments_that_make_no_sense(make):
         make("y", pl.DataFrame({"x": [1.0]}))
     with pytest.raises(ValueError, match="huber_t is 0"):
         make("y", "x", huber_t=0)
+
+
+def test_several_selectors_stand_for_all_their_columns(panel):
+    selectors = [cs.ends_with("z"), cs.starts_with("size")]
+    names = ["z", "size of firm"]
+    by_selectors, by_names = (
+        panel.group_by("period", maintain_order=True).agg(
+            huber_regression("return", exposures, weights="w").alias("fit")
+        )
+        for exposures in (selectors, names)
+    )
+    assert_frame_equal(by_selectors, by_names, check_exact=True)
+    assert by_selectors["fit"].struct.fields == names
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_empty_and_null_groups(panel, engine):
+    element = pl.element().struct.field
+    fit = huber_regression(element("return"), [element("x"), element("z")])
+    rows = panel.group_by("period", maintain_order=True).agg(pl.struct(pl.all()).alias("rows"))
+    edges = pl.DataFrame({"period": [98, 99], "rows": [[], None]}, schema=rows.schema)
+    answer = pl.concat([rows, edges]).lazy().select(pl.col("rows").list.eval(fit))
+    found = answer.collect(engine=engine)["rows"].to_list()
+    wide = factor_returns(panel, ["x", "z"]).drop("period")
+    assert wide.drop_nulls().height >= 5
+    assert found == [*([row] for row in wide.to_dicts()), [{"x": None, "z": None}], None]

@@ -296,9 +296,9 @@ def test_neither_blocks_nor_order_of_rows_change_the_answer(panel):
 def test_eager_panels_of_many_blocks(panel, monkeypatch):
     calls = []
 
-    def spy(rows, **arguments):
+    def spy(rows, *args, **kwargs):
         calls.append(rows["period"].n_unique())
-        return fit_block(rows, **arguments)
+        return fit_block(rows, *args, **kwargs)
 
     reference = factor_returns(panel, FACTORS)
     monkeypatch.setattr(estimation, "BLOCK_ROWS", 100)
@@ -446,9 +446,9 @@ def test_threads_that_fit_at_once_leave_blas_as_it_was(panel):
 def test_blas_has_one_thread_while_periods_are_fitted(panel, monkeypatch):
     seen = []
 
-    def spy(*arguments):
+    def spy(*args, **kwargs):
         seen.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
-        return fit_periods(*arguments)
+        return fit_periods(*args, **kwargs)
 
     monkeypatch.setattr(fitting, "fit_periods", spy)
     with threadpool_limits(2, user_api="blas"):

@@ -823,3 +823,25 @@ def test_campaign_of_tiny_categories():
     print(f"{compared} periods with tiny categories, {different} different from plain IRLS")
     assert compared > 20_000
     assert different <= 3
+
+
+def test_a_factor_return_too_large_to_hold_takes_no_other_with_it():
+    rng = np.random.default_rng(2)
+    panel = pl.DataFrame(
+        {
+            "period": 1,
+            "asset": range(40),
+            "return": rng.standard_normal(40),
+            "x": rng.standard_normal(40),
+            "sector": pl.Series(["a", "b"] * 20).cast(pl.Enum(["a", "b"])),
+        }
+    )
+    categories = {"sector": None}
+    expected = factor_returns(panel, "x", intercept=True, categories=categories)
+    # In a unit of exposures so small that a number cannot hold what a unit of them pays.
+    tiny = panel.with_columns(pl.col("x") * 2.0**-1040)
+    found = factor_returns(tiny, "x", intercept=True, categories=categories)
+    assert expected["x"].item() is not None
+    assert found["x"].to_list() == [None]
+    others = ["intercept", "sector=a", "sector=b"]
+    assert_frame_equal(found.select(others), expected.select(others), rel_tol=1e-6)

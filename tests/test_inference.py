@@ -604,3 +604,42 @@ def test_newey_west_is_never_negative(rng):
         for _ in range(20):
             x = rng.standard_normal(n) + 1e8 * (-1.0) ** np.arange(n)
             assert newey_west_variance(x, n - 1) >= 0
+
+
+# --- residuals at the corner of psi, factors without information
+
+
+@pytest.mark.parametrize("nearly", [1 - 1e-12, 1.0, 1 + 1e-12])
+def test_a_residual_at_the_corner_is_inlying(nearly):
+    # By symmetry the mean is 0 and the residuals are the returns: the largest is huber_t scales.
+    y = np.array([1.0, -1.0, 2.0, -2.0, 3.0, -3.0])
+    starts, huber_t = np.array([0, 6]), nearly * 3 / 2 * oracle.NORMAL_QUARTILE
+    fits = fit_periods(np.ones((6, 1)), y, None, starts, SolverOptions(huber_t))
+    assert fits.coefficients[0, 0] == pytest.approx(0, abs=1e-12)
+    trust = assess_periods(
+        np.ones((6, 1)), y, None, starts, fits, huber_t=huber_t, cov_type="sandwich"
+    )
+    # As of least squares: all psi' are one, n / (n - 1) sum y^2 / n^2.
+    assert trust.n_downweighted[0] == 0
+    assert trust.robustness_weights.tolist() == [1.0] * 6
+    assert trust.std_errors[0, 0] == pytest.approx(np.sqrt(6 / 5 * 28) / 6, rel=1e-9)
+
+
+@pytest.mark.parametrize(("size", "known"), [(1e-2, True), (1e-4, True), (1e-7, False)])
+def test_a_factor_that_inlying_assets_hardly_carry_has_no_error(size, known):
+    # Four assets with an exposure of one are outlying, the exposures of the others are ``size``
+    # times normal. For every asset there is one with the opposite return: the estimate is zero.
+    rng = np.random.default_rng(3)
+    x = np.repeat(np.append([1.0, 1.0], size * rng.standard_normal(30)), 2)
+    y = np.repeat(np.append([50.0, 40.0], rng.standard_normal(30)), 2)
+    y[1::2] *= -1
+    X, starts = np.column_stack([np.ones(64), x]), np.array([0, 64])
+    fits = fit_periods(X, y, None, starts, SolverOptions())
+    assert fits.status[0] == Status.converged
+    trust = assess_periods(X, y, None, starts, fits, huber_t=1.345, cov_type="sandwich")
+    assert trust.robustness_weights[:4].max() < 0.1
+    assert np.isfinite(trust.std_errors[0]).tolist() == [True, known]
+    if known:
+        whole = oracle.Fit(np.zeros(2), fits.scale[0], trust.robustness_weights, "")
+        expected = oracle.std_errors(X, y, np.ones(64), whole)
+        assert trust.std_errors[0] == pytest.approx(expected, rel=1e-6)

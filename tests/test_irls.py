@@ -457,3 +457,38 @@ def test_options_out_of_range(options, message):
     with pytest.raises(ValueError, match="expected") as caught:
         SolverOptions(**options)
     assert str(caught.value) == message
+
+
+# --- to the last digit
+
+
+@pytest.mark.parametrize("tol", [1e-2, 1e-10])
+def test_the_scale_is_that_of_the_final_residuals(tol):
+    # Newton has a scale of its own, which is ahead of the residuals by what the tolerance leaves.
+    rng = np.random.default_rng(1)
+    for kind in problems.HARD_KINDS:
+        for n, k in 10 * [(12, 3), (24, 4), (61, 4), (200, 6)]:
+            X, y, w = problems.hard(rng, kind, n, k)
+            b, s, status, _ = fit(X, y, w, tol=tol)
+            if status is Status.converged:
+                median = np.median(np.abs(np.sqrt(w) * (y - X @ b)))
+                assert s == pytest.approx(median / oracle.NORMAL_QUARTILE, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "k"), [(40, 3), (3000, 4), (60, 12)])
+def test_exposures_times_a_power_of_two_change_no_bit(n, k):
+    # From 2^-465 and 2^465 on squares leave the range of numbers, or lose bits.
+    rng = np.random.default_rng(5)
+    X, y, w = problems.mild(rng, 2 * n, k)
+    starts = np.array([0, n, 2 * n])
+    expected = fit_periods(X, y, w, starts, SolverOptions())
+    for exponent in [*range(-900, 901, 100), *range(-535, -455, 5), *range(455, 535, 5)]:
+        for columns in ([0], list(range(k))):
+            scaled = X.copy()
+            scaled[:, columns] = np.ldexp(X[:, columns], exponent)
+            found = fit_periods(scaled, y, w, starts, SolverOptions())
+            b = found.coefficients
+            b[:, columns] = np.ldexp(b[:, columns], exponent)
+            np.testing.assert_array_equal(b, expected.coefficients, err_msg=str(exponent))
+            np.testing.assert_array_equal(found.scale, expected.scale)
+            np.testing.assert_array_equal(found.n_iter, expected.n_iter)

@@ -42,7 +42,7 @@ def test_example_runs_and_prints_what_it_says(name, tmp_path, monkeypatch, capsy
         pytest.importorskip("toraniko")
     mpl.use("agg")
     monkeypatch.chdir(tmp_path)
-    exec(compile(EXAMPLES[name], name, "exec"), {"panel": french_panel})
+    exec(compile(EXAMPLES[name], name, "exec"), {"panel": french_panel, "__name__": "__main__"})
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert printed == promised(EXAMPLES[name])
 

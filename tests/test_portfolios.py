@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import polars as pl
@@ -192,3 +193,58 @@ def test_a_panel_changed_later_does_not_change_the_fits():
     expected = fit_cross_sections(panel, "x").factor_portfolios
     panel[0, "x"] = 1e6
     assert_frame_equal(fits.factor_portfolios, expected, check_exact=True)
+
+
+def exact_holdings(X, v):
+    """(X'VX)^-1 X'V of two exposures in exact fractions: a row per factor, a column per asset."""
+    rows = [[Fraction(x) for x in row] for row in X.tolist()]
+    v = [Fraction(value) for value in v.tolist()]
+    (a, b), (_, d) = (
+        [sum(w * r[i] * r[j] for w, r in zip(v, rows, strict=True)) for j in (0, 1)] for i in (0, 1)
+    )
+    det = a * d - b * b
+    return [
+        [float(w * (d * r[0] - b * r[1]) / det) for w, r in zip(v, rows, strict=True)],
+        [float(w * (a * r[1] - b * r[0]) / det) for w, r in zip(v, rows, strict=True)],
+    ]
+
+
+def test_holdings_of_next_to_no_weight_have_all_their_digits():
+    rng = np.random.default_rng(6)
+    n = 30
+    X = np.column_stack([np.ones(n), rng.standard_normal(n)])
+    w = 10.0 ** rng.uniform(-20, 0, n)
+    panel = pl.DataFrame(
+        {"period": 1, "asset": range(n), "return": rng.standard_normal(n), "w": w}
+    ).with_columns(one=1.0, x=pl.Series(X[:, 1]))
+    fits = fit_cross_sections(panel, ["one", "x"], weights="w", huber_t=np.inf)
+    _, H = matrix(fits.factor_portfolios, ["one", "x"])
+    # Digit by digit, also where holdings are 1e-20 of the largest.
+    assert_allclose(H.T, exact_holdings(X, w), rtol=1e-11)
+    assert np.abs(H).min() < 1e-15 * np.abs(H).max()
+
+
+def test_a_portfolio_is_there_wholly_or_not_at_all():
+    # Per unit of such small exposures some holdings are too large for a number, others are not.
+    panel = pl.DataFrame(
+        {
+            "period": 1,
+            "asset": ["A", "B", "C", "D"],
+            "return": [0.01, -0.02, 0.015, 0.003],
+            "tiny": [2.0**-1026, 2.0**-1034, -(2.0**-1027), 2.0**-1037],
+            "other": [1.0, 2.0, -1.0, 4.0],
+        }
+    )
+    fits = fit_cross_sections(panel, ["tiny", "other"], huber_t=np.inf)
+    assert fits.diagnostics["status"].to_list() == ["converged"]
+    portfolios = fits.factor_portfolios
+    assert portfolios["factor"].unique().to_list() == ["other"]
+    assert portfolios["asset"].to_list() == ["A", "B", "C", "D"]
+    normal = panel.with_columns(pl.col("tiny") * 2.0**1000)
+    whole = fit_cross_sections(normal, ["tiny", "other"], huber_t=np.inf).factor_portfolios
+    holdings = whole.filter(factor="tiny")["holding"].to_numpy()
+    # A normal unit has them all; in the tiny one only some would be numbers.
+    with np.errstate(over="ignore"):
+        assert set(np.isfinite(np.ldexp(holdings, 1000)).tolist()) == {True, False}
+    expected = whole.filter(factor="other")["holding"]
+    assert_allclose(portfolios["holding"], expected, rtol=1e-9)

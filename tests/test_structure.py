@@ -17,6 +17,7 @@ PACKAGE = Path(vbase_py_utils.__file__).parent
 TIERS = {
     "text": 0,
     "errors": 1,
+    "forks": 0,
     "arguments": 1,
     "periods": 4.2,
     "robust": 0,

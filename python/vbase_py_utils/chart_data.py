@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from vbase_py_utils.arguments import check_names
 from vbase_py_utils.errors import PanelError
+from vbase_py_utils.forks import check_process
 from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
 from vbase_py_utils.periods import check_time_order
 from vbase_py_utils.premia import FactorReturns, Fits, key_column, own_key, read_factor_returns
@@ -87,6 +88,7 @@ def read_table(
     for the message. Raises PanelError for a missing column, values that are no numbers, keys that
     are missing or repeat.
     """
+    check_process()
     given = (
         getattr(source, frame) if isinstance(source, CrossSectionFits) else as_frame(source, frame)
     )

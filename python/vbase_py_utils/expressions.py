@@ -21,6 +21,7 @@ from vbase_py_utils.arguments import check_list, shown
 from vbase_py_utils.blocks import BlockRows
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fitting import fit_rows
+from vbase_py_utils.forks import check_process
 from vbase_py_utils.inference import fitted_values
 from vbase_py_utils.irls import SolverOptions
 from vbase_py_utils.panel import RETURN, WEIGHT, PanelSpec
@@ -179,6 +180,7 @@ def _arguments(argument: str, weights: IntoColumn | None, huber_t: float) -> dic
 
 def as_column(argument: str, column: object, verb: str = "is") -> pl.Expr:
     """Take a name or an expression as an expression; raise TypeError for anything else."""
+    check_process()
     if isinstance(column, pl.Expr):
         return column
     if isinstance(column, str):
@@ -245,7 +247,7 @@ def _block(groups: pl.Series, role: str, weights: str | None) -> BlockRows:
     }
     if weights is not None:
         columns[WEIGHT] = _numbers("weights", weights, fields[WEIGHT])
-    sizes = groups.list.len().fill_null(0).to_numpy()
+    sizes = groups.list.len().to_numpy()
     starts = np.append(0, np.cumsum(sizes, dtype=np.intp))
     block = BlockRows.in_place(pl.DataFrame(columns), spec, starts)
     if weights is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from vbase_py_utils.errors import PanelError
+from vbase_py_utils.forks import check_process
 from vbase_py_utils.panel import PanelSpec
 
 PARQUET, CSV = ".parquet", ".csv"
@@ -85,6 +86,7 @@ def sink_file(query: pl.LazyFrame, path: str | Path) -> None:
     ...     pl.read_parquet(file)["beta"].to_list()
     [0.01, 0.02]
     """
+    check_process()
     path = Path(path)
     check_kind(path)
     check_place(path)

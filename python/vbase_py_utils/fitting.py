@@ -93,9 +93,8 @@ def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
 def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None) -> PeriodFits:
     """Fit the periods of a block; ``done`` is told how many more there are, as they are fitted."""
     X, y, w = block.arrays()
-    told: dict[str, Any] = {} if done is None else {"done": done}
     with one_blas_thread():
-        return fit_periods(X, y, w, block.kept_starts, options, **_which(block), **told)
+        return fit_periods(X, y, w, block.kept_starts, options, rows=block.kept, done=done)
 
 
 def _fit_and_assess(
@@ -111,18 +110,24 @@ def _fit_and_assess(
             w,
             block.kept_starts,
             options,
+            rows=block.kept,
             done=done,
             intercept=block.spec.intercept,
             cov_type=cov_type,
-            **_which(block),
         )
     fits = fit_rows(block, options, done)
     if cov_type is None:
         return fits, None
     X, y, w = block.arrays()
-    huber_t = options.huber_t
     return fits, assess_periods(
-        X, y, w, block.kept_starts, fits, huber_t=huber_t, cov_type=cov_type, **_which(block)
+        X,
+        y,
+        w,
+        block.kept_starts,
+        fits,
+        huber_t=options.huber_t,
+        cov_type=cov_type,
+        rows=block.kept,
     )
 
 
@@ -133,10 +138,6 @@ def _fitted(block: BlockRows, fits: PeriodFits) -> FloatArray:
         members = block.members()
         return fitted_with_families(X, members, fits.coefficients, block.starts, block.order)
     return fitted_values(X, fits.coefficients, block.starts, block.order)
-
-
-def _which(block: BlockRows) -> dict[str, Any]:
-    return {} if block.kept is None else {"rows": block.kept}
 
 
 def _full_columns(
@@ -300,7 +301,7 @@ def _holdings(block: BlockRows, fits: PeriodFits, trust: Inference) -> Holdings:
     converged = np.repeat(fits.status == Status.converged, np.diff(starts))
     weights = np.where(converged, trust.robustness_weights, np.nan)
     return factor_holdings(
-        X, block.members(), w, starts, weights, intercept=intercept, **_which(block)
+        X, block.members(), w, starts, weights, rows=block.kept, intercept=intercept
     )
 
 

@@ -19,6 +19,7 @@ from polars.selectors import Selector, expand_selector
 
 from vbase_py_utils.arguments import check_flag, check_name, check_names, check_optional_name, shown
 from vbase_py_utils.errors import PanelError
+from vbase_py_utils.forks import check_process
 from vbase_py_utils.text import one_line, quoted
 
 # Names inside the query, so that a user's names never meet each other or ours.
@@ -372,7 +373,11 @@ def missing_keys(keys: pl.Series) -> pl.Series:
 def as_frame(
     panel: pl.DataFrame | pl.LazyFrame | ArrowStream, argument: str = "panel"
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Take any accepted frame as Polars'; raise TypeError for other kinds given as ``argument``."""
+    """Take any accepted frame as Polars'; raise TypeError for other kinds given as ``argument``.
+
+    Raises RuntimeError in a process that was forked after Polars had started its threads.
+    """
+    check_process()
     if isinstance(panel, pl.DataFrame | pl.LazyFrame):
         return panel
     if hasattr(panel, "__arrow_c_stream__"):

@@ -90,9 +90,13 @@ def _fill(holdings: FloatArray, part: Part, roots: FloatArray, periods: NDArray[
             continue
         X = np.column_stack([column[own] for column in part.X])
         with np.errstate(all="ignore"):
-            its = (part.combinations[p] @ _estimator(X, roots[own])).T
-        its[:, ~np.isfinite(its).all(axis=0)] = np.nan
-        holdings[own] = its
+            estimator = _estimator(X, roots[own])
+            # What is too large to hold takes nothing with it that it is not in.
+            held = np.isfinite(estimator).all(axis=1)
+            portfolios = part.combinations[p] @ np.where(held[:, None], estimator, 0.0)
+        whole = np.isfinite(portfolios).all(axis=1)
+        whole &= ~((part.combinations[p] != 0) & ~held).any(axis=1)
+        holdings[own] = np.where(whole[:, None], portfolios, np.nan).T
 
 
 def _estimator(X: FloatArray, roots: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from scipy.special import stdtr, stdtrit
 
 from vbase_py_utils.arguments import check_name, check_number, shown
 from vbase_py_utils.errors import PanelError
+from vbase_py_utils.forks import check_process
 from vbase_py_utils.inference import newey_west_variance
 from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
 from vbase_py_utils.periods import check_time_order
@@ -131,6 +132,7 @@ def read_factor_returns(
     ``argument``: what messages call the frame. Raises as ``fama_macbeth`` unless there is one row
     per period, and numbers.
     """
+    check_process()
     if isinstance(factor_returns, CrossSectionFits):
         frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
         period = own_key(PERIOD, period, frame.collect_schema().names()[0])

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import polars as pl
 
 from vbase_py_utils.errors import PanelError
+from vbase_py_utils.forks import check_process
 from vbase_py_utils.inference import CovType
 from vbase_py_utils.irls import SolverOptions, Status
 from vbase_py_utils.panel import ASSET, PERIOD, PanelSpec, label
@@ -91,7 +92,7 @@ class CrossSectionFits(Generic[Frame]):
     ['converged']
     """
 
-    _periods: Frame
+    _fits: Frame
     _spec: PanelSpec
     _options: SolverOptions
     _cov_type: CovType
@@ -201,6 +202,11 @@ class CrossSectionFits(Generic[Frame]):
             self._cov_type,
             self._portfolios,
         )
+
+    @property
+    def _periods(self) -> Frame:
+        check_process()
+        return self._fits
 
     @property
     def _period(self) -> pl.Expr:

@@ -132,6 +132,18 @@ def _release(helpers: int) -> None:
         _working -= 1 + helpers
 
 
+def _start_anew() -> None:
+    """Count from zero in a forked process: the threads that were counted are not in it."""
+    global _lock, _users, _working, _limit
+    _lock, _users, _working = Lock(), 0, 0
+    limit, _limit = _limit, ExitStack()
+    limit.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
+
+
 def _cores() -> int:
     """How many cores this process may use: as many as Polars does."""
     limit = os.environ.get("POLARS_MAX_THREADS", "")

@@ -22,6 +22,7 @@ except ImportError as error:
 
 from vbase_py_utils.errors import FitError, PanelError
 from vbase_py_utils.estimation import fit_frame
+from vbase_py_utils.forks import check_process
 from vbase_py_utils.irls import ANSWERED, SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec
 from vbase_py_utils.results import REASON, STATUS
@@ -85,6 +86,7 @@ def run_cross_sectional_regression(
     beta    0.0203
     Name: factor_returns, dtype: float64
     """
+    check_process()
     _require(asset_returns, pd.Series, "asset_returns")
     _require(factor_loadings, pd.DataFrame, "factor_loadings")
     _require(weights, pd.Series, "weights")
@@ -167,6 +169,7 @@ def run_monthly_factor_returns(
     2023-01  0.0203
     2023-02  0.0399
     """
+    check_process()
     _require(returns_df, pd.DataFrame, "returns_df")
     _require(exposures_df, pd.DataFrame, "exposures_df")
     weights = _first_column(weights_df)
