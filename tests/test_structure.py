@@ -20,6 +20,8 @@ TIERS = {
     "forks": 0,
     "arguments": 1,
     "periods": 4.2,
+    "period_labels": 4.2,
+    "sources": 4.3,
     "robust": 0,
     "threads": 0,
     "progress": 1,

@@ -89,18 +89,23 @@ def read_table(
     are missing or repeat.
     """
     check_process()
-    given = (
-        getattr(source, frame) if isinstance(source, CrossSectionFits) else as_frame(source, frame)
-    )
+
+    def keys_in(names: list[str]) -> dict[str, str]:
+        # A value is no key: without the key, what stands at its place may be one.
+        others = [name for name in names if name not in values]
+        return {
+            key: key_column(key, name, others, place)
+            for place, (key, name) in enumerate(asked.items())
+        }
+
+    if isinstance(source, CrossSectionFits):
+        given = getattr(source, frame)
+        own = zip(asked.items(), given.collect_schema().names(), strict=False)
+        keys = {key: own_key(key, name, there) for (key, name), there in own}
+    else:
+        given = as_frame(source, lambda names: [*keys_in(names).values(), *values], frame)
+        keys = keys_in(given.collect_schema().names())
     schema = given.collect_schema()
-    # A value is no key: without the key, what stands at its place may be one.
-    names = [name for name in schema.names() if name not in values]
-    keys = {}
-    for place, (key, name) in enumerate(asked.items()):
-        if isinstance(source, CrossSectionFits):
-            keys[key] = own_key(key, name, names[place])
-        else:
-            keys[key] = key_column(key, name, names, place)
     columns = [*keys.values(), *values]
     missing = [name for name in columns if name not in schema]
     if missing:

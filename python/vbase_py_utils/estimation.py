@@ -103,8 +103,11 @@ def factor_returns(
     ----------
     panel
         Long frame, one row per (period, asset), in any order. A LazyFrame stays lazy: nothing runs
-        before ``collect()``. Anything that exports an Arrow stream is taken like a DataFrame; a
-        pandas frame needs its keys as columns: ``reset_index()``.
+        before ``collect()``. A pandas frame, a pyarrow Table or Dataset, or whatever else exports
+        an Arrow stream, is taken like a DataFrame, and only the columns named here are converted. A
+        pandas frame needs its keys as columns: ``reset_index()``. Columns of pandas periods become
+        text such as "2024-01"; times at an offset such as +05:30, for which Polars has no zone, the
+        same instants in UTC. A Spark frame is refused.
     exposures
         Column name or a list of names, in the order of the answer; numeric or Boolean. May be empty
         beside an intercept. A Polars selector, such as ``cs.starts_with("style_")``, stands for the
@@ -150,9 +153,10 @@ def factor_returns(
     Raises
     ------
     PanelError
-        A column is missing, repeated or of the wrong type; a period or asset is null, a
-        (period, asset) is repeated, a weight is negative, periods that were said to be sorted are
-        not; a LazyFrame's categories are no Enum. Values are checked when the query runs.
+        A column is missing, repeated, of the wrong type or of one that Polars has not; a period or
+        asset is null, a (period, asset) is repeated, a weight is negative, periods that were said
+        to be sorted are not; a LazyFrame's categories are no Enum. Values are checked when the
+        query runs.
     FitError
         With ``on_failure="raise"``: a period has no answer, or did not converge.
     ValueError, TypeError, ImportError
@@ -342,13 +346,13 @@ def _with_roles(
     A selector stands for the columns that have no other role. In memory, text is made an Enum.
     """
     if isinstance(exposures, Selector):
-        panel = as_frame(panel)
         beside: _Roles = {**roles, "intercept": True}
         others = PanelSpec.from_names((), **beside).columns
+        panel = as_frame(panel, others, others="keep")
         names = selected("exposures", exposures, panel.collect_schema())
         exposures = [name for name in names if name not in others]
     spec = PanelSpec.from_names(exposures, **roles)
-    frame = as_frame(panel)
+    frame = as_frame(panel, spec.columns)
     if isinstance(frame, pl.DataFrame):
         frame = spec.with_enums(frame)
     return frame, spec.with_categories(frame.collect_schema())

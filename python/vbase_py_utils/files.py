@@ -13,6 +13,7 @@ import polars as pl
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.panel import PanelSpec
+from vbase_py_utils.sources import plain_frame
 
 PARQUET, CSV = ".parquet", ".csv"
 
@@ -51,7 +52,7 @@ def read_panel(path: Path, spec: PanelSpec) -> pl.DataFrame:
         keys = {spec.period: typed_periods(panel[spec.period]), spec.asset: panel[spec.asset]}
         values = {name: numbers(panel[name]) for name in panel.columns if name not in keys}
         panel = pl.DataFrame(keys | values)
-    return panel
+    return plain_frame(panel, spec.columns)
 
 
 def sink_file(query: pl.LazyFrame, path: str | Path) -> None:

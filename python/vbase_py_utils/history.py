@@ -79,7 +79,8 @@ def lag_exposures(
     Parameters
     ----------
     panel
-        Long frame, a row per (period, asset), in any order and with any other columns.
+        Long frame, a row per (period, asset), in any order and with any other columns. Kinds of
+        frames as in ``factor_returns``.
     columns
         Column name or names, of any type: exposures, categories, market values.
     periods
@@ -93,6 +94,8 @@ def lag_exposures(
     DataFrame or LazyFrame, as given
         The panel, its rows and columns in their order, with the values that the asset had
         ``periods`` periods before. Null where it had no row then, also if it had an older one.
+        Columns of another library that are not named are left out, with a warning, if they cannot
+        be made Polars columns or share their name; pandas periods become text.
 
     Raises
     ------
@@ -117,7 +120,7 @@ def lag_exposures(
     names = list(check_names("columns", columns, "a list of column names"))
     period, asset = check_name("period", period), check_name("asset", asset)
     check_number("periods", periods, "a whole number >= 1", at_least=1, whole=True)
-    frame = as_frame(panel)
+    frame = as_frame(panel, [period, asset, *names], others="keep")
     schema = frame.collect_schema()
     _check_columns("lagged", names, schema, period, asset)
     rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", ()))
@@ -165,7 +168,8 @@ def inverse_variance_weights(
     Parameters
     ----------
     panel
-        Long frame, a row per (period, asset): that of the first pass, or other periods of it.
+        Long frame, a row per (period, asset): that of the first pass, or other periods of it. What
+        comes back of frames of other libraries: as in ``lag_exposures``.
     fits
         The first pass, from ``fit_cross_sections``; the panel has key columns of the same names.
     weights
@@ -220,9 +224,10 @@ def inverse_variance_weights(
     if not isinstance(fits, CrossSectionFits):
         raise TypeError(f"fits is {shown(fits)}, expected the result of fit_cross_sections")
     weights, name = check_optional_name("weights", weights), check_name("name", name)
-    frame = as_frame(panel)
-    schema, specific = frame.collect_schema(), fits.specific_returns.lazy()
+    specific = fits.specific_returns.lazy()
     period, asset = specific.collect_schema().names()[:2]
+    frame = as_frame(panel, [period, asset, weights], others="keep")
+    schema = frame.collect_schema()
     _check_columns("weights", [] if weights is None else [weights], schema, period, asset)
     if weights is not None and not (schema[weights].is_numeric() or schema[weights] == pl.Null):
         raise PanelError.not_numeric("weights", weights, schema[weights])

@@ -20,6 +20,7 @@ from polars.selectors import Selector, expand_selector
 from vbase_py_utils.arguments import check_flag, check_name, check_names, check_optional_name, shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.forks import check_process
+from vbase_py_utils.sources import Columns, Others, read_frame
 from vbase_py_utils.text import one_line, quoted
 
 # Names inside the query, so that a user's names never meet each other or ours.
@@ -350,7 +351,8 @@ def _has_repeats(rows: pl.DataFrame) -> bool:
 
 def check_key_type(role: str, column: str, dtype: pl.DataType) -> None:
     """Raise PanelError when a key cannot be hashed and sorted."""
-    if dtype.is_nested() or dtype in (pl.Object, pl.Unknown):
+    odd = isinstance(dtype, pl.BaseExtension) or dtype in (pl.Object, pl.Unknown)
+    if odd or dtype.is_nested():
         raise PanelError.bad_key_type(role, column, dtype)
 
 
@@ -371,20 +373,17 @@ def missing_keys(keys: pl.Series) -> pl.Series:
 
 
 def as_frame(
-    panel: pl.DataFrame | pl.LazyFrame | ArrowStream, argument: str = "panel"
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
+    columns: Columns,
+    argument: str = "panel",
+    *,
+    others: Others = "drop",
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Take any accepted frame as Polars'; raise TypeError for other kinds given as ``argument``.
+    """Take any accepted frame as Polars', as ``read_frame`` does.
 
-    Raises RuntimeError in a process that was forked after Polars had started its threads.
+    ``columns``: those that are needed, keys first, or a function that gives them from the names of
+    all. ``others``: what becomes of the other columns of a frame that is not Polars'. Raises
+    RuntimeError in a process that was forked after Polars had started its threads.
     """
     check_process()
-    if isinstance(panel, pl.DataFrame | pl.LazyFrame):
-        return panel
-    if hasattr(panel, "__arrow_c_stream__"):
-        # A column on its own exports a stream as well.
-        with contextlib.suppress(pl.exceptions.SchemaError):
-            return pl.DataFrame(panel)
-    raise TypeError(
-        f"{argument} is {type(panel).__name__}, "
-        "expected a Polars DataFrame or LazyFrame, or an object that exports an Arrow stream"
-    )
+    return read_frame(panel, columns, argument, others)

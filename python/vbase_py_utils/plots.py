@@ -374,7 +374,8 @@ def t_values(premia: Frame | Fits, *, lags: Lags = "auto", ax: Axes | None = Non
     check_lags(lags)
     if isinstance(premia, CrossSectionFits):
         premia = fama_macbeth(premia, lags=lags)
-    frame = as_frame(premia, "premia").lazy()
+    wanted = (FACTOR, T_STAT, N_PERIODS)
+    frame = as_frame(premia, lambda names: [name for name in wanted if name in names], "premia")
     counted = N_PERIODS in frame.collect_schema()
     values = (T_STAT, N_PERIODS) if counted else (T_STAT,)
     table = read_table(frame, "premia", {FACTOR: FACTOR}, values)

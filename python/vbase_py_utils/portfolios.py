@@ -92,10 +92,10 @@ def _fill(holdings: FloatArray, part: Part, roots: FloatArray, periods: NDArray[
         with np.errstate(all="ignore"):
             estimator = _estimator(X, roots[own])
             # What is too large to hold takes nothing with it that it is not in.
-            held = np.isfinite(estimator).all(axis=1)
+            held: NDArray[np.bool_] = np.isfinite(estimator).all(axis=1)
             portfolios = part.combinations[p] @ np.where(held[:, None], estimator, 0.0)
-        whole = np.isfinite(portfolios).all(axis=1)
-        whole &= ~((part.combinations[p] != 0) & ~held).any(axis=1)
+        within = part.combinations[p] != 0
+        whole = np.isfinite(portfolios).all(axis=1) & (within <= held).all(axis=1)
         holdings[own] = np.where(whole[:, None], portfolios, np.nan).T
 
 

@@ -137,7 +137,12 @@ def read_factor_returns(
         frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
         period = own_key(PERIOD, period, frame.collect_schema().names()[0])
     else:
-        frame = as_frame(factor_returns, argument)
+        frame = as_frame(
+            factor_returns,
+            lambda names: [key_column(PERIOD, period, names, 0)],
+            argument,
+            others="need",
+        )
     wide = frame.lazy().collect()
     if not wide.columns:
         raise PanelError.not_wide({})

@@ -1,0 +1,346 @@
+"""What a user gives as a frame, made Polars': only the columns that are named are converted.
+
+A frame of another library may hold columns that Polars has no type for. They stop nothing unless
+they are named.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import polars as pl
+import pyarrow as pa
+
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.period_labels import has_labels, is_period, period_labels
+from vbase_py_utils.text import listed, one_line
+
+# What becomes of columns that are not named: left out; kept where that can be, with a warning that
+# names the others; or needed like those that are.
+Others: TypeAlias = Literal["drop", "keep", "need"]
+# Frames and columns of libraries that need not be there.
+Foreign: TypeAlias = Any
+# Names of columns, or a function that gives them from those of all columns of a frame.
+Columns: TypeAlias = Iterable[object] | Callable[[list[str]], Iterable[object]]
+F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
+# Of a name, a type and a reason in a message; columns that a warning names.
+NAME_CHARACTERS, TYPE_CHARACTERS, REASON_CHARACTERS, MOST_NAMED = 30, 40, 150, 3
+# Arrow types that Polars refuses, or panics at.
+UNREADABLE = (
+    pa.types.is_decimal256,
+    pa.types.is_run_end_encoded,
+    pa.types.is_union,
+    pa.types.is_interval,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+# What pyarrow and Polars raise for values that they have no type for.
+REFUSALS = (
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    NotImplementedError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A frame of another library, whose columns are converted when they are read.
+
+    ``names`` of the columns, as text, and ``kinds``, their types. ``read`` takes positions and
+    gives a column of Polars for each, ``None`` for one that cannot be converted. ``index``: names
+    of the levels of a pandas index that may hold keys, ``None`` for one without a name.
+    """
+
+    names: list[str]
+    kinds: list[str]
+    read: Callable[[list[int]], list[pl.Series | None]]
+    index: tuple[object, ...] = ()
+
+
+def read_frame(
+    source: object, columns: Columns, argument: str, others: Others = "drop"
+) -> pl.DataFrame | pl.LazyFrame:
+    """Make a frame of Polars of whatever is accepted as one.
+
+    ``columns``: those that are needed, keys first, or a function that gives them from the names of
+    all; what is no string is passed over. A Polars frame keeps all its columns; of other frames,
+    ``others`` says what becomes of those not named. If a needed one is not there, the answer has
+    all names and no rows, for the message. Needed columns, and with "keep" all others, that hold
+    pandas periods are given as their labels.
+
+    Raises TypeError for other kinds, PanelError for a needed column that cannot be converted, is
+    there twice, or in a pandas index. Both name ``argument``.
+    """
+    refuse_spark(source, argument)
+    if isinstance(source, pl.DataFrame):
+        return plain_frame(source, _needed(columns, source.columns), others)
+    if isinstance(source, pl.LazyFrame):
+        try:
+            names = source.collect_schema().names()
+        except pl.exceptions.PanicException as error:
+            reason = one_line(str(error), REASON_CHARACTERS)
+            raise PanelError(
+                f"Polars cannot read {argument}: {reason}: give a file as a pyarrow Dataset"
+            ) from error
+        return plain_frame(source, _needed(columns, names), others)
+    opened = _opened(source, argument)
+    # Where the index may hold the keys, no column is one because of its place.
+    needed = _needed(columns, [] if opened.index else opened.names)
+    absent = [name for name in needed if name not in opened.names]
+    if absent:
+        _refuse_index(opened, absent, needed[:2], argument)
+        return pl.DataFrame(schema=dict.fromkeys(opened.names, pl.Null))
+    return plain_frame(_converted(opened, needed, argument, others), needed, others)
+
+
+def _needed(columns: Columns, names: list[str]) -> list[str]:
+    asked = columns(names) if callable(columns) else columns
+    return list(dict.fromkeys(name for name in asked if isinstance(name, str)))
+
+
+def refuse_spark(source: object, argument: str) -> None:
+    """Raise TypeError for a Spark frame, whose rows an Arrow stream pulls to one machine."""
+    if any(kind.__module__.partition(".")[0] == "pyspark" for kind in type(source).__mro__):
+        raise TypeError(
+            f"{argument} is a Spark {one_line(type(source).__name__)}, which would be pulled to "
+            "one machine whole: if it fits there, give its toArrow(); else write it as parquet and "
+            "give pl.scan_parquet(...)"
+        )
+
+
+def _refuse_index(opened: Source, absent: list[str], keys: list[str], argument: str) -> None:
+    """Raise PanelError when a missing column seems to be in the pandas index."""
+    if any(name in opened.index for name in absent) or (
+        opened.index and any(name in keys for name in absent)
+    ):
+        levels = [name for name in opened.index if name is not None]
+        holds = f"holds {listed(levels, 4)}" if levels else "has no name"
+        raise PanelError(
+            f"{argument} has no column {listed(absent, 2)}, but its pandas index {holds}: "
+            "reset_index() makes columns of an index"
+        )
+
+
+def _converted(opened: Source, needed: list[str], argument: str, others: Others) -> pl.DataFrame:
+    """Convert the columns that are needed, and of the others those that are wanted and can be."""
+    counts = Counter(opened.names)
+    required = opened.names if others == "need" else needed
+    for name in required:
+        if counts[name] > 1:
+            raise PanelError(
+                f"{argument} has {counts[name]} columns named {_cut(repr(name))}, expected one"
+            )
+    wanted = opened.names if others == "keep" else required
+    places = [i for i, name in enumerate(opened.names) if name in wanted and counts[name] == 1]
+    try:
+        columns = dict(zip(places, opened.read(places), strict=True))
+    except pa.ArrowException as error:
+        reason = one_line(str(error), REASON_CHARACTERS)
+        raise PanelError(f"{argument} cannot be read: {reason}") from error
+    for place, column in columns.items():
+        if column is None and opened.names[place] in required:
+            raise PanelError(
+                f"{argument} column {_cut(repr(opened.names[place]))} is "
+                f"{one_line(opened.kinds[place], TYPE_CHARACTERS)}, which cannot be made a Polars "
+                "column: cast it to a plain type first"
+            )
+    if others == "keep":
+        _warn_of_left_out(opened, [i for i in range(len(opened.names)) if columns.get(i) is None])
+    return pl.DataFrame(
+        [
+            column.alias(opened.names[place])
+            for place, column in columns.items()
+            if column is not None
+        ]
+    )
+
+
+def _warn_of_left_out(opened: Source, places: list[int]) -> None:
+    if not places:
+        return
+    named = [
+        f"{_cut(repr(opened.names[i]))} ({one_line(opened.kinds[i], TYPE_CHARACTERS)})"
+        for i in places[:MOST_NAMED]
+    ]
+    rest = len(places) - len(named)
+    warnings.warn(
+        "columns that cannot be made Polars columns, or share their name, are left out of the "
+        f"answer: {', '.join(named)}{f' and {rest} more' if rest else ''}",
+        stacklevel=6,  # of lag_exposures and its like
+    )
+
+
+def _cut(text: str) -> str:
+    return one_line(text, NAME_CHARACTERS)
+
+
+def plain_frame(frame: F, needed: Collection[str], others: Others = "drop") -> F:
+    """Give pandas periods as labels, and other extension types that are needed as what they store.
+
+    What stores several values, as an interval does, is left for checks of types to refuse.
+    """
+    plain = []
+    for place, (name, dtype) in enumerate(frame.collect_schema().items()):
+        is_needed = others == "need" or name in needed
+        # By position: Polars would read a name such as "^x$" as a pattern.
+        if not isinstance(dtype, pl.BaseExtension):
+            continue
+        if is_period(dtype) and (is_needed or (others == "keep" and has_labels(dtype))):
+            plain.append(period_labels(pl.nth(place), name, dtype).alias(name))
+        elif is_needed and not dtype.ext_storage().is_nested():
+            plain.append(pl.nth(place).ext.storage().alias(name))
+    return frame.with_columns(plain) if plain else frame
+
+
+def _opened(source: Foreign, argument: str) -> Source:
+    """See which columns a frame of another library has, without converting them."""
+    pandas, datasets = sys.modules.get("pandas"), sys.modules.get("pyarrow.dataset")
+    if pandas is not None and isinstance(source, pandas.DataFrame):
+        return _of_pandas(source)
+    if datasets is not None and isinstance(source, datasets.Dataset):
+        return _of_dataset(source, argument)
+    if datasets is not None and isinstance(source, datasets.Scanner):
+        return _of_reader(source.to_reader())
+    if isinstance(source, pa.Table):
+        return _of_arrow(source.schema, source.select)
+    if hasattr(source, "__arrow_c_stream__") and not isinstance(source, pl.Series):
+        try:
+            return _of_reader(pa.RecordBatchReader.from_stream(source))
+        except pa.ArrowException as error:
+            return _of_stream(source, argument, error)
+    raise _no_frame(source, argument)
+
+
+def _no_frame(source: object, argument: str) -> TypeError:
+    return TypeError(
+        f"{argument} is {type(source).__name__}, "
+        "expected a Polars DataFrame or LazyFrame, or an object that exports an Arrow stream"
+    )
+
+
+def _of_stream(source: Foreign, argument: str, error: pa.ArrowException) -> Source:
+    """Let Polars read a stream that pyarrow cannot: of Int128, say, or a column on its own."""
+    try:
+        frame = pl.DataFrame(source)
+    except pl.exceptions.SchemaError:
+        raise _no_frame(source, argument) from None
+    except REFUSALS:
+        reason = one_line(str(error), REASON_CHARACTERS)
+        raise PanelError(f"{argument} cannot be read: {reason}") from error
+
+    def read(places: list[int]) -> list[pl.Series | None]:
+        return [frame.to_series(place) for place in places]
+
+    return Source(frame.columns, [str(dtype) for dtype in frame.dtypes], read)
+
+
+def _of_pandas(frame: Foreign) -> Source:
+    def read(places: list[int]) -> list[pl.Series | None]:
+        return [_pandas_column(frame.iloc[:, place]) for place in places]
+
+    index = frame.index
+    # Numbers without a name only count the rows.
+    counts = index.nlevels == 1 and index.name is None and index.dtype.kind in "iu"
+    return Source(
+        [str(name) for name in frame.columns],
+        [str(dtype) for dtype in frame.dtypes],
+        read,
+        () if counts else tuple(index.names),
+    )
+
+
+def _pandas_column(series: Foreign) -> pl.Series | None:
+    """Convert a column of pandas; missing values, NaN included, are null."""
+    try:
+        values = pa.array(series, from_pandas=True)
+    except REFUSALS:
+        if getattr(series.dtype, "tz", None) is None:
+            return None
+        # An offset with seconds has no name in Arrow; in UTC, the instants are the same.
+        values = pa.array(series.dt.tz_convert("UTC"), from_pandas=True)
+    if pa.types.is_null(values.type) and series.dtype == object:
+        values = values.cast(pa.large_string())
+    return None if _is_unreadable(values.type) else _column(pa.table([values], names=[""]))
+
+
+def _of_dataset(dataset: Foreign, argument: str) -> Source:
+    names = dataset.schema.names
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise PanelError(
+                f"{argument} is a pyarrow Dataset with {count} columns named {_cut(repr(name))}, "
+                "from which pyarrow reads nothing: rename one, or give the Table"
+            )
+    return _of_arrow(
+        dataset.schema,
+        # A projection: the other columns are not read from the files.
+        lambda places: dataset.to_table(columns=[names[place] for place in places]),
+    )
+
+
+def _of_reader(reader: pa.RecordBatchReader) -> Source:
+    def select(places: list[int]) -> pa.Table:
+        schema = pa.schema([reader.schema.field(place) for place in places])
+        return pa.Table.from_batches((batch.select(places) for batch in reader), schema)
+
+    return _of_arrow(reader.schema, select)
+
+
+def _of_arrow(schema: pa.Schema, select: Callable[[list[int]], pa.Table]) -> Source:
+    def read(places: list[int]) -> list[pl.Series | None]:
+        readable = [place for place in places if not _is_unreadable(schema.field(place).type)]
+        table = select(readable)
+        columns = {place: _column(table.select([i])) for i, place in enumerate(readable)}
+        return [columns.get(place) for place in places]
+
+    return Source(schema.names, [str(dtype) for dtype in schema.types], read)
+
+
+def _is_unreadable(dtype: pa.DataType) -> bool:
+    """Whether an Arrow type, or one inside it, is none of Polars'."""
+    if any(check(dtype) for check in UNREADABLE):
+        return True
+    if isinstance(dtype, pa.BaseExtensionType):
+        return _is_unreadable(dtype.storage_type)
+    if pa.types.is_dictionary(dtype):
+        return _is_unreadable(dtype.value_type)
+    return any(_is_unreadable(dtype.field(i).type) for i in range(dtype.num_fields))
+
+
+def _column(table: pa.Table) -> pl.Series | None:
+    """Convert the one column of an Arrow table, in UTC if Polars does not know its time zone."""
+    values = table.column(0)
+    dtype = values.type
+    try:
+        if pa.types.is_timestamp(dtype):
+            zone = dtype.tz if dtype.tz is None or _is_known(dtype.tz) else "UTC"
+            # Polars has no seconds, and makes of far ones other times.
+            plain = pa.timestamp("ms" if dtype.unit == "s" else dtype.unit, zone)
+        elif pa.types.is_duration(dtype) and dtype.unit == "s":
+            plain = pa.duration("ms")
+        else:
+            plain = dtype
+        if plain != dtype:
+            table = pa.table([values.cast(plain)], names=[""])
+        return pl.DataFrame(table).to_series()
+    except REFUSALS:
+        return None
+
+
+@lru_cache(maxsize=32)
+def _is_known(zone: str) -> bool:
+    try:
+        pl.Series([0]).cast(pl.Datetime("us", zone))
+    except pl.exceptions.PolarsError:
+        return False
+    return True
