@@ -32,27 +32,28 @@ BAD_SCHEMAS = {
     "missing return": (
         PANEL,
         {"returns": "ret"},
-        f"returns 'ret' not in the panel, whose columns are {COLUMNS}",
+        "returns column 'ret' is not in the panel (did you mean 'return'?); "
+        f"it has 5 columns: {COLUMNS}",
     ),
     "missing period": (
         PANEL,
         {"period": "date"},
-        f"period 'date' not in the panel, whose columns are {COLUMNS}",
+        f"period column 'date' is not in the panel; it has 5 columns: {COLUMNS}",
     ),
     "missing exposures": (
         PANEL,
         {"exposures": ["beta", "size", "value"]},
-        f"exposure 'size', 'value' not in the panel, whose columns are {COLUMNS}",
+        f"exposure columns 'size', 'value' are not in the panel; it has 5 columns: {COLUMNS}",
     ),
     "missing weights": (
         PANEL,
         {"weights": "cap"},
-        f"weights 'cap' not in the panel, whose columns are {COLUMNS}",
+        f"weights column 'cap' is not in the panel; it has 5 columns: {COLUMNS}",
     ),
     "no columns at all": (
         pl.DataFrame(),
         {},
-        "period 'period' not in the panel, whose columns are none",
+        "period column 'period' is not in the panel; it has no columns",
     ),
     "text exposure": (
         changed(beta=pl.col("beta").cast(pl.String)),
@@ -141,7 +142,7 @@ BAD_VALUES = {
     ),
     "duplicate rows": (
         changed(asset=at(5, "A", pl.col("asset"))),
-        "columns ('period', 'asset') repeat a key in {}2 rows, for example (2, A); "
+        "{}2 rows share a ('period', 'asset') key, for example (2, A); "
         "expected one row per period and asset",
     ),
     "negative weights": (
@@ -183,7 +184,7 @@ def test_other_kinds_of_panel_are_refused(panel):
 
 
 def test_column_names_are_strings():
-    with pytest.raises(TypeError, match="column names are strings, got 3"):
+    with pytest.raises(TypeError, match=r"^exposures holds 3, expected a list of column names"):
         factor_returns(PANEL, ["beta", 3])
 
 

@@ -56,13 +56,13 @@ WRONG = {
     "panel is a folder": ("--panel {folder}/dir.csv {job}", "dir.csv is not a file"),
     "empty name of a column": (
         "--panel {folder}/panel.csv {job} --period=",
-        "period '' not in the panel, whose columns are 'period'",
+        "period column '' is not in the panel; it has 7 columns: 'period'",
     ),
     "no parquet": ("--panel {folder}/broken.parquet {job}", "broken.parquet cannot be read: "),
     "empty file": ("--panel {folder}/empty.csv {job}", "empty.csv cannot be read: "),
     "missing column": (
         "--panel {folder}/panel.csv --exposures beta --returns return",
-        "exposure 'beta' not in the panel, whose columns are 'period', 'asset', 'return'",
+        "exposure column 'beta' is not in the panel; it has 7 columns: 'period', 'asset', 'return'",
     ),
     "text column": (
         "--panel {folder}/panel.csv --exposures Factor_0 --returns period --period weight",
@@ -162,7 +162,7 @@ def test_bad_values_are_one_line(panel, file, capsys):
     twice = pl.concat([panel, panel.head(2)])
     assert main(["--panel", file(".csv", twice), *JOB]) == 2
     assert capsys.readouterr().err == (
-        "vbase_py_utils: columns ('period', 'asset') repeat a key in 4 rows, for example "
+        "vbase_py_utils: 4 rows share a ('period', 'asset') key, for example "
         "(2023-01, Asset_0); expected one row per period and asset\n"
     )
 

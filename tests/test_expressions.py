@@ -403,15 +403,23 @@ def test_arguments_that_make_no_sense(make):
         make("y", [])
     with pytest.raises(PanelError, match="exposures named more than once: 'x'"):
         make("y", ["x", pl.col("x") * 2])
-    with pytest.raises(TypeError, match="columns are names or expressions, got 3"):
+    with pytest.raises(
+        TypeError, match=r"^exposures holds 3, expected a column name or an expression$"
+    ):
         make("y", ["x", 3])
-    with pytest.raises(TypeError, match="exposures are names or expressions, got 3"):
+    with pytest.raises(
+        TypeError, match=r"^exposures is 3, expected column names or expressions in a list$"
+    ):
         make("y", 3)
-    with pytest.raises(TypeError, match="columns are names or expressions, got None"):
+    with pytest.raises(
+        TypeError, match=r"^returns is None, expected a column name or an expression$"
+    ):
         make(None, "x")
-    with pytest.raises(TypeError, match=r"^columns are names or expressions, got Series$"):
+    with pytest.raises(
+        TypeError, match=r"^returns is a Series, expected a column name or an expression$"
+    ):
         make(pl.Series("y", [1.0]), "x")
-    with pytest.raises(TypeError, match=r"^columns are names or expressions, got Series$"):
+    with pytest.raises(TypeError, match=r"^exposures is a DataFrame, expected column names or "):
         make("y", pl.DataFrame({"x": [1.0]}))
     with pytest.raises(ValueError, match="huber_t is 0"):
         make("y", "x", huber_t=0)

@@ -268,8 +268,8 @@ WIDE = pl.DataFrame({"period": [1, 2, 2], "x": [0.1, 0.2, 0.3]})
     [
         (WIDE, {}, "period column 'period' repeats a period in 2 rows, for example 2; "
          "expected one row per period"),
-        (WIDE, {"period": "date"}, "period 'date' not in the factor returns, whose columns are "
-         "'period', 'x'"),
+        (WIDE, {"period": "date"}, "period column 'date' is not in the factor returns; it has 2 "
+         "columns: 'period', 'x'"),
         (WIDE.select("period"), {}, "there is no column beside the period; expected factor returns "
          "as one row per period and one numeric column per factor"),
         (WIDE.with_columns(y=pl.lit("a")), {}, "column 'y' is String; expected factor returns as "

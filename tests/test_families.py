@@ -585,8 +585,8 @@ def test_collinear_families_are_named():
     fits = fit(panel, "value", intercept=True, categories={"half": None, "twin": None})
     assert set(fits.diagnostics["status"]) == {"rank_deficient"}
     assert fits.bad_periods["reason"][0] == (
-        "rank_deficient: factors 'half=one', 'half=two', 'twin=x', 'twin=y' are linearly "
-        "dependent over its 60 assets"
+        "factors 'half=one', 'half=two', 'twin=x', 'twin=y' are linearly "
+        "dependent over the 60 assets"
     )
 
 
@@ -689,8 +689,12 @@ ERRORS = {
         {},
         "category column 'sector' is Int32, expected text or an Enum",
     ),
-    "absent": (lambda p: p.drop("sector"), {}, "category 'sector' not in the panel"),
-    "absent weights": (lambda p: p.drop("cap"), {}, "category weights 'cap' not in the panel"),
+    "absent": (lambda p: p.drop("sector"), {}, "category column 'sector' is not in the panel"),
+    "absent weights": (
+        lambda p: p.drop("cap"),
+        {},
+        "category weights column 'cap' is not in the panel",
+    ),
     "text as weights": (
         lambda p: p.with_columns(cap=pl.lit("much")),
         {},
@@ -741,7 +745,7 @@ def test_bad_categories_say_what_is_wrong(change, arguments, message):
         ({"intercept": None}, "intercept is None, expected True or False"),
         ({"intercept": np.array([1, 2])}, "intercept is .*, expected True or False"),
         ({"categories": "sector"}, "categories is 'sector', expected a dictionary"),
-        ({"categories": {"sector": 3}}, "column names are strings, got 3"),
+        ({"categories": {"sector": 3}}, "categories holds 3, expected column names"),
     ],
 )
 def test_arguments_of_a_wrong_type(wrong, message):

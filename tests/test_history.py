@@ -98,14 +98,14 @@ def test_a_gap_gives_null_and_no_older_value():
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        ({}, {"columns": ["y"]}, "lagged 'y' not in the panel"),
+        ({}, {"columns": ["y"]}, "lagged column 'y' is not in the panel"),
         ({}, {"columns": ["x", "x"]}, "named more than once: 'x'"),
         ({}, {"columns": ["asset"]}, "'asset' is named as asset and as lagged"),
-        ({}, {"period": "month"}, "period 'month' not in the panel"),
+        ({}, {"period": "month"}, "period column 'month' is not in the panel"),
         ({}, {"period": "asset"}, "'asset' is named as period and as asset"),
         ({"asset": ["A", "A", None]}, {}, "asset column 'asset' is null in 1 row"),
         ({"period": [None, 1, 1]}, {}, "period column 'period' is null in 1 row"),
-        ({"asset": ["A", "B", "B"]}, {}, "repeat a key in 2 rows, for example .2, B."),
+        ({"asset": ["A", "B", "B"]}, {}, "2 rows share a .*key, for example .2, B."),
     ],
 )
 def test_bad_panels_say_what_is_wrong(change, arguments, message, lazy):
@@ -120,7 +120,8 @@ def test_bad_panels_say_what_is_wrong(change, arguments, message, lazy):
 
 @pytest.mark.parametrize("periods", [0, -1, 1.5, True, "1", None, 10**400])
 def test_a_lag_is_a_whole_number_of_periods(periods):
-    with pytest.raises(ValueError, match="expected a whole number >= 1"):
+    kind = TypeError if isinstance(periods, bool | str | None) else ValueError
+    with pytest.raises(kind, match=r"^periods is .*, expected a whole number >= 1$"):
         lag_exposures(ragged(1), "x", periods)
 
 
@@ -284,14 +285,13 @@ def test_no_step_of_a_model_sees_the_future(seed, last):
     ("arguments", "message"),
     [
         ({"shrinkage": 1.1}, "shrinkage is 1.1, expected a number from 0 to 1"),
-        ({"shrinkage": "x"}, "shrinkage is 'x', expected a number from 0 to 1"),
         ({"half_life": 0}, "half_life is 0, expected a finite number > 0 or None"),
         ({"half_life": float("nan")}, "half_life is nan"),
         ({"min_periods": 0}, "min_periods is 0, expected a whole number >= 1"),
         ({"max_ratio": 0.5}, "max_ratio is 0.5, expected a finite number >= 1"),
         ({"weights": "^c.*$"}, "weights column '^c.*\\$' is String, expected a numeric type"),
         ({"weights": "asset"}, "'asset' is named as asset and as weights"),
-        ({"weights": "nowhere"}, "weights 'nowhere' not in the panel"),
+        ({"weights": "nowhere"}, "weights column 'nowhere' is not in the panel"),
         ({"name": "x"}, "column 'x' is in the panel already, expected a new name"),
     ],
 )
@@ -300,17 +300,21 @@ def test_bad_arguments_say_what_is_wrong(arguments, message):
     fits = fit_cross_sections(panel, "x")
     with pytest.raises(ValueError, match=message.replace("^", "\\^")):
         inverse_variance_weights(panel, fits, **arguments)
+    with pytest.raises(TypeError, match="shrinkage is 'x', expected a number from 0 to 1"):
+        inverse_variance_weights(panel, fits, shrinkage="x")
 
 
 @pytest.mark.parametrize("columns", [3, [None], ["x", 3]])
 def test_names_that_are_no_strings_are_refused(columns):
-    with pytest.raises(TypeError, match=r"column names are strings, got (3|None)"):
+    with pytest.raises(
+        TypeError, match=r"^columns (is|holds) (3|None), expected a list of column names$"
+    ):
         lag_exposures(ragged(1), columns)
 
 
 def test_a_new_name_that_is_no_string_is_refused():
     fits = fit_cross_sections(ragged(1), "x")
-    with pytest.raises(TypeError, match="column names are strings, got 3"):
+    with pytest.raises(TypeError, match=r"^name is 3, expected a column name$"):
         inverse_variance_weights(ragged(1), fits, name=3)
 
 
@@ -322,10 +326,10 @@ def test_negative_weights_and_foreign_fits_are_refused(lazy):
     given = negative.lazy() if lazy else negative
     with pytest.raises(PanelError, match="weights column 'cap' is negative in"):
         inverse_variance_weights(given, fits, weights="cap").lazy().collect()
-    with pytest.raises(TypeError, match="fits is DataFrame, expected CrossSectionFits"):
+    with pytest.raises(TypeError, match=r"^fits is a DataFrame, expected the result of fit_"):
         inverse_variance_weights(panel, panel)
     renamed = panel.rename({"period": "month"})
-    with pytest.raises(PanelError, match="period 'period' not in the panel"):
+    with pytest.raises(PanelError, match="period column 'period' is not in the panel"):
         inverse_variance_weights(renamed.lazy() if lazy else renamed, fits)
 
 

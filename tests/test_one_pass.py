@@ -318,7 +318,7 @@ def test_a_period_that_comes_back_between_two_batches(monkeypatch):
     [
         ({"period": None}, "period column 'period' is null in at least 3 rows"),
         ({"asset": None}, "asset column 'asset' is null in at least 3 rows"),
-        ({"asset": "twin"}, r"repeat a key in at least 3 rows, for example \(40, twin\)"),
+        ({"asset": "twin"}, r"at least 3 rows share a .*key, for example \(40, twin\)"),
         ({"w": -1.0}, r"weights column 'w' is negative in at least 3 rows, .* at \(40, "),
     ],
 )

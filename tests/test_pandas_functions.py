@@ -344,7 +344,7 @@ REFUSED = {
     ),
     "collinear": (
         lambda y, X, w: (y, X.assign(Factor_2=2 * X["Factor_0"]), w),
-        "rank_deficient: exposures 'Factor_0', 'Factor_2' are linearly dependent over its "
+        "rank_deficient: exposures 'Factor_0', 'Factor_2' are linearly dependent over the "
         "50 assets",
     ),
     "fewer assets than factors": (
@@ -401,7 +401,7 @@ def test_bad_periods_are_nan_rows_and_one_warning_lists_them():
         "2023-02: not in exposures_df; "
         "2023-04, 2023-05: not in weights_df; "
         "2023-07: rank_deficient: exposures 'Factor_0', 'Factor_2' are linearly dependent over "
-        "its 50 assets; "
+        "the 50 assets; "
         "2023-09: too_few_assets: 2 usable assets for 3 exposures"
     )
     bad = ["2023-02", "2023-04", "2023-05", "2023-07", "2023-09"]
@@ -431,7 +431,7 @@ def test_out_of_steps_keeps_the_numbers_and_warns(monkeypatch):
     monkeypatch.setattr(adapter, "SolverOptions", lambda **_: few)
     with pytest.warns(RuntimeWarning, match="12 of 12 periods .* max_iter: not converged after 1"):
         answer = run_monthly_factor_returns(returns, exposures, weights)
-    with pytest.warns(RuntimeWarning, match="max_iter: not converged after 1 steps"):
+    with pytest.warns(RuntimeWarning, match="max_iter: not converged after 1 step"):
         single = run_cross_sectional_regression(*cross_section())
     np.testing.assert_array_equal(answer.loc["2023-03"], single)
     assert answer.notna().all(axis=None)

@@ -606,7 +606,7 @@ def test_only_common_factors_are_drawn(demo):
     }
     ax = plots.true_against_estimated(truth, demo.fits, factors="Factor_2")
     assert legend_texts(ax) == ["Factor_2"]
-    with pytest.raises(PanelError, match="factors 'other' are not there; those there are 'Factor_"):
+    with pytest.raises(PanelError, match="no such factors: 'other'; the factors are 'Factor_"):
         plots.true_against_estimated(truth, demo.fits, factors=["other"])
 
 
@@ -1286,14 +1286,14 @@ PREMIA = pl.DataFrame({"factor": ["x", "y"], "t_stat": [1.0, 2.0]})
     ("chart", "frame", "options", "message"),
     [
         ("confidence_bands", COEFFICIENTS.drop("std_error", "factor"), {},
-         r"columns 'factor', 'std_error' not in coefficients, whose columns are 'period', 'facto"),
-        ("confidence_bands", COEFFICIENTS, {"period": "month"}, r"column 'month' not in coeffic"),
+         r"columns 'factor', 'std_error' are not in coefficients \(did you mean 'factor_return'"),
+        ("confidence_bands", COEFFICIENTS, {"period": "month"}, r"column 'month' is not in coef"),
         ("confidence_bands", COEFFICIENTS.with_columns(std_error=pl.lit("high")), {},
          r"value column 'std_error' is String, expected a numeric type"),
         ("confidence_bands", COEFFICIENTS.with_columns(factor_return=pl.lit(True)), {},
          r"value column 'factor_return' is Boolean, expected a numeric type"),
         ("confidence_bands", pl.concat([COEFFICIENTS, COEFFICIENTS.tail(1)]), {},
-         r"'period', 'factor' repeat a key in 2 rows, for example \(3, y\); expected one row"),
+         r"2 rows share a \('period', 'factor'\) key, for example \(3, y\); expected one row"),
         ("confidence_bands", COEFFICIENTS.with_columns(period=pl.Series([1, 2, None, 1, 2, None])),
          {}, r"period column 'period' is null in 2 rows, for example where factor is x"),
         ("confidence_bands", COEFFICIENTS.with_columns(period=pl.Series([1.0, 2.0, math.nan] * 2)),
@@ -1303,23 +1303,23 @@ PREMIA = pl.DataFrame({"factor": ["x", "y"], "t_stat": [1.0, 2.0]})
         ("confidence_bands", COEFFICIENTS.with_columns(period=pl.concat_list("period")), {},
          r"period column 'period' is List\(Int64\), expected a plain type"),
         ("confidence_bands", COEFFICIENTS, {"factors": ["y", "z"]},
-         r"factors 'z' are not there; those there are 'x', 'y'"),
-        ("t_values", PREMIA.drop("t_stat"), {}, r"column 't_stat' not in premia, whose columns"),
+         r"no such factors: 'z'; the factors are 'x', 'y'"),
+        ("t_values", PREMIA.drop("t_stat"), {}, r"column 't_stat' is not in premia; it has"),
         ("t_values", PREMIA.with_columns(factor=pl.lit("x")), {},
-         r"'factor' repeat a key in 2 rows, for example \(x\); expected one row"),
+         r"2 rows share a \('factor'\) key, for example \(x\); expected one row"),
         ("t_values", PREMIA.with_columns(t_stat=pl.lit("2")), {},
          r"value column 't_stat' is String"),
-        ("fit_quality", QUALITY.drop("n_assets"), {}, r"column 'n_assets' not in diagnostics"),
+        ("fit_quality", QUALITY.drop("n_assets"), {}, r"column 'n_assets' is not in diagnost"),
         ("fit_quality", QUALITY.with_columns(period=1), {},
-         r"'period' repeat a key in 3 rows, for example \(1\)"),
+         r"3 rows share a \('period'\) key, for example \(1\)"),
         ("fit_quality", QUALITY.with_columns(r_squared=pl.lit("good")), {},
          r"value column 'r_squared' is String"),
         ("fit_quality", QUALITY.with_columns(period=pl.Series([1, None, 3])), {},
          r"period column 'period' is null in 1 row, for example where r_squared is 0.5"),
-        ("robustness_weights", WEIGHTS.drop("asset"), {}, r"column 'asset' not in specific_return"),
-        ("robustness_weights", WEIGHTS, {"asset": "ticker"}, r"column 'ticker' not in specific"),
+        ("robustness_weights", WEIGHTS.drop("asset"), {}, r"column 'asset' is not in specific_ret"),
+        ("robustness_weights", WEIGHTS, {"asset": "ticker"}, r"column 'ticker' is not in specif"),
         ("robustness_weights", WEIGHTS.with_columns(asset=pl.lit("a")), {},
-         r"'period', 'asset' repeat a key in 6 rows, for example \(1, a\)"),
+         r"6 rows share a \('period', 'asset'\) key, for example \(1, a\)"),
         ("robustness_weights", WEIGHTS.with_columns(asset=pl.lit(None, dtype=pl.String)), {},
          r"asset column 'asset' is null in 6 rows, for example where period is 1"),
         ("robustness_weights", WEIGHTS.with_columns(robustness_weight=pl.lit("w")), {},
@@ -1328,14 +1328,14 @@ PREMIA = pl.DataFrame({"factor": ["x", "y"], "t_stat": [1.0, 2.0]})
             (chart, *case)
             for chart in (*OF_SERIES, *OF_TWO)
             for case in [
-                (WIDE, {"period": "month"}, r"period 'month' not in the factor returns"),
+                (WIDE, {"period": "month"}, r"period column 'month' is not in the fact"),
                 (WIDE.with_columns(y=pl.lit("a")), {}, r"column 'y' is String; expected factor"),
                 (WIDE.with_columns(period=7), {},
                  r"period column 'period' repeats a period in 3 rows, for example 7"),
                 (WIDE.with_columns(period=pl.Series([1, None, 3])), {},
                  r"period column 'period' is null in 1 row, for example where x is 0.2"),
                 (WIDE.select("period"), {}, r"there is no column beside the period"),
-                (WIDE, {"factors": "z"}, r"factors 'z' are not there; those there are 'x', 'y'"),
+                (WIDE, {"factors": "z"}, r"no such factors: 'z'; the factors are 'x', 'y'"),
                 (COEFFICIENTS, {}, r"column 'factor' is String; expected factor returns as one"),
             ]
         ),
@@ -1382,7 +1382,8 @@ def test_dates_beyond_the_calendar_are_named_when_frames_have_none_in_common():
 @pytest.mark.parametrize("chart", CHARTS)
 @pytest.mark.parametrize("given", [[1, 2], None, "fits", {"period": [1]}, np.zeros((2, 2))])
 def test_what_is_no_frame(chart, given):
-    name = FRAMES[chart]
+    first = {"true_against_estimated": "truth", "robust_against_least_squares": "least_squares"}
+    name = first.get(chart, FRAMES[chart])
     kind = type(given).__name__
     with pytest.raises(TypeError, match=f"^{name} is {kind}, expected a Polars DataFrame or"):
         draw(chart, given)
@@ -1435,13 +1436,15 @@ def test_factors_that_are_no_names(chart):
     frame = frame_for(chart, WIDE)
     with pytest.raises(TypeError, match="factors is 3, expected names of factors, or None for all"):
         draw(chart, frame, factors=3)
-    with pytest.raises(PanelError, match="factors 3 are not there"):
+    with pytest.raises(TypeError, match="factors holds 3, expected names of factors, or None for "):
         draw(chart, frame, factors=["x", 3])
+    with pytest.raises(TypeError, match="factors is a set, which has no order; expected names of"):
+        draw(chart, frame, factors={"x", "y"})
 
 
 @pytest.mark.parametrize("chart", [*OF_SERIES, *OF_TWO, "confidence_bands"])
 def test_no_factors_at_all_are_refused(chart):
-    with pytest.raises(PanelError, match="no factors asked for; those there are 'x', 'y'"):
+    with pytest.raises(PanelError, match="no factors asked for; the factors are 'x', 'y'"):
         draw(chart, frame_for(chart, WIDE), factors=[])
 
 

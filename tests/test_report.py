@@ -320,8 +320,8 @@ def test_reasons_with_many_names_stay_short(tmp_path):
     )
     fits = fit_cross_sections(panel, names, intercept=True)
     assert set(fits.bad_periods["status"]) == {"rank_deficient"}
-    assert fits.bad_periods["reason"].str.len_chars().max() < 700
-    assert fits.bad_periods["reason"].str.contains(" and 55 more are linearly dependent").all()
+    assert fits.bad_periods["reason"].str.len_chars().max() < 200
+    assert fits.bad_periods["reason"].str.contains(" and 59 more are linearly dependent").all()
     write_report(fits, tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size < 100_000
 

@@ -410,7 +410,7 @@ def test_keys_in_a_pandas_index_of_another_name():
         factor_returns(frame.rename_axis([None, None]), "x")
     # A frame with its keys as columns is not asked about its index.
     counted = frame.reset_index().set_index(pd.Index(range(100, 100 + N), name="row"))
-    with pytest.raises(PanelError, match="exposure 'y' not in the panel"):
+    with pytest.raises(PanelError, match="exposure column 'y' is not in the panel"):
         factor_returns(counted, "y")
 
 

@@ -276,7 +276,8 @@ def _convergence(fits: pl.DataFrame) -> str:
     others = fits.filter(pl.col(STATUS) != Status.converged.name)
     lines = [f"{fits.height - others.height} of {fits.height} periods converged"]
     lines += [
-        f"  {label(others[PERIOD].slice(row))}: {others[REASON][row]}"
+        f"  {one_line(label(others[PERIOD].slice(row)))}: {others[STATUS][row]}: "
+        f"{others[REASON][row]}"
         for row in range(min(others.height, 10))
     ]
     if others.height > 10:

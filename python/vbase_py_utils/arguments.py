@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -48,7 +48,37 @@ def check_name(name: str, value: object) -> str:
     """Give the name of a column; raise TypeError for what is no text."""
     if not isinstance(value, str):
         raise TypeError(f"{name} is {shown(value)}, expected a column name")
-    return value
+    return str.__str__(value)
+
+
+def check_optional_name(name: str, value: object) -> str | None:
+    """Give the name of a column or None; raise TypeError for anything else."""
+    if value is None or isinstance(value, str):
+        return None if value is None else str.__str__(value)
+    raise TypeError(f"{name} is {shown(value)}, expected a column name or None")
+
+
+def check_list(name: str, value: object, expected: str) -> tuple[Any, ...]:
+    """Give what an argument lists, in its order; raise TypeError for what has no order or names.
+
+    A set is refused because its order changes from one process to the next, a frame and a
+    dictionary because their names are only half of what they hold.
+    """
+    if isinstance(value, set | frozenset):
+        raise TypeError(f"{name} is {shown(value)}, which has no order; expected {expected}")
+    halves = isinstance(value, Mapping | str | bytes) or hasattr(type(value), "columns")
+    if halves or not isinstance(value, Iterable) or getattr(value, "ndim", 1) != 1:
+        raise TypeError(f"{name} is {shown(value)}, expected {expected}")
+    return tuple(value)
+
+
+def check_names(name: str, value: object, expected: str = "a list of names") -> tuple[str, ...]:
+    """Give names in their order, a single one as well; raise TypeError for anything else."""
+    values = (value,) if isinstance(value, str) else check_list(name, value, expected)
+    for one in values:
+        if not isinstance(one, str):
+            raise TypeError(f"{name} holds {shown(one)}, expected {expected}")
+    return tuple(map(str.__str__, values))
 
 
 def check_number(

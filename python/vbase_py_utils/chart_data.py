@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vbase_py_utils.arguments import shown
+from vbase_py_utils.arguments import check_names
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
@@ -40,13 +40,16 @@ def read_both(
     other: FactorReturns,
     factors: str | Iterable[str] | None,
     period: str | None,
+    arguments: tuple[str, str],
 ) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Give the values that two frames of factor returns have for the same factors and periods.
 
-    Raises PanelError where they have no period or factor in common, or other types of periods.
+    ``arguments``: what messages call the frames. Raises PanelError where they have no period or
+    factor in common, or other types of periods.
     """
     (periods, values), (theirs, other_values) = (
-        read_factor_returns(frame, period) for frame in (one, other)
+        read_factor_returns(frame, period, argument=argument)
+        for frame, argument in zip((one, other), arguments, strict=True)
     )
     if periods.dtype != theirs.dtype:
         raise PanelError.other_key_type(
@@ -106,8 +109,7 @@ def read_table(
     columns = [*keys.values(), *values]
     missing = [name for name in columns if name not in schema]
     if missing:
-        role = "column" if len(missing) == 1 else "columns"
-        raise PanelError.missing_columns(role, missing, schema.names(), frame)
+        raise PanelError.missing_columns("", missing, schema.names(), frame)
     for name in values:
         if not (schema[name].is_numeric() or schema[name] == pl.Null):
             raise PanelError.not_numeric("value", name, schema[name])
@@ -154,9 +156,8 @@ def chosen(names: list[str], factors: str | Iterable[str] | None) -> list[str]:
     """
     if factors is None:
         return names
-    if not isinstance(factors, Iterable):
-        raise TypeError(f"factors is {shown(factors)}, expected names of factors, or None for all")
-    wanted = [factors] if isinstance(factors, str) else list(dict.fromkeys(factors))
+    given = check_names("factors", factors, "names of factors, or None for all")
+    wanted = list(dict.fromkeys(given))
     missing = [name for name in wanted if name not in names]
     if missing or not wanted:
         raise PanelError.missing_factors(missing, names)

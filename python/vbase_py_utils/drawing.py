@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from vbase_py_utils.arguments import shown
 from vbase_py_utils.panel import label
 from vbase_py_utils.robust import FloatArray
 from vbase_py_utils.text import one_line
@@ -40,6 +41,8 @@ NAME_CHARACTERS, AXIS_CHARACTERS = 30, 45
 
 def axes_for(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
     """Give the axes to draw on: those given, or those of a new figure of this size in inches."""
+    if not isinstance(ax, Axes | None):
+        raise TypeError(f"ax is {shown(ax)}, expected matplotlib Axes or None")
     if ax is None:
         _, ax = plt.subplots(figsize=(width, height), layout="constrained")
     return ax

@@ -3,9 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Self
 
-from vbase_py_utils.text import listed
+from vbase_py_utils.text import listed, one_line, quoted
+
+# Of a type and of an example in a message; of two lists of names in one, each.
+TYPE_CHARACTERS, EXAMPLE_CHARACTERS, HALF_LIST = 60, 80, 70
+
+
+def _kind(dtype: object) -> str:
+    """Write a type, cut: those of structs and Enums can be long."""
+    return one_line(str(dtype), TYPE_CHARACTERS)
+
+
+def _example(text: str) -> str:
+    """Write an example of keys or values on one line, cut."""
+    return one_line(text, EXAMPLE_CHARACTERS)
+
+
+def _columns(names: Sequence[str]) -> str:
+    """Count the columns of a frame, and name the first."""
+    if not names:
+        return "no columns"
+    count = "the column" if len(names) == 1 else f"{len(names)} columns:"
+    return f"{count} {listed(names, room=HALF_LIST)}"
+
+
+def _closest(name: str, names: Sequence[str]) -> str | None:
+    """Find the name that another one was probably meant to be."""
+    lower = {other.lower(): other for other in reversed(names)}
+    found = get_close_matches(str(name).lower(), lower, n=1)
+    return lower[found[0]] if found else None
 
 
 def _rows(count: int, *, at_least: bool) -> str:
@@ -47,29 +76,54 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def missing_columns(
-        cls, role: str, missing: Sequence[str], available: Sequence[str], frame: str = "the panel"
+        cls,
+        role: str,
+        missing: Sequence[str],
+        available: Sequence[str],
+        frame: str = "the panel",
+        hint: str = "",
     ) -> Self:
-        """Build the error for columns that are not in the frame."""
+        """Build the error for columns that are not in the frame; ``role`` "" for those of no role.
+
+        ``hint``: where they are instead and how to make them columns. Without one, the name that is
+        closest to the first is suggested.
+        """
+        noun, are = ("column", "is") if len(missing) == 1 else ("columns", "are")
+        close = _closest(missing[0], available)
+        if not hint and close is not None:
+            hint = f"did you mean {quoted(close, HALF_LIST // 2)}?"
         return cls(
-            f"{role} {listed(missing)} not in {frame}, whose columns are {listed(available)}"
+            f"{role} {noun} {listed(missing, room=HALF_LIST)} {are} not in {frame}".lstrip()
+            + (f" ({hint})" if hint else "")
+            + f"; it has {_columns(available)}"
+        )
+
+    @classmethod
+    def nothing_selected(cls, argument: str, available: Sequence[str]) -> Self:
+        """Build the error for a selector without a column, or with one that is not there."""
+        return cls(
+            f"{argument} is a selector whose columns are not in the panel; "
+            f"it has {_columns(available)}"
         )
 
     @classmethod
     def not_numeric(cls, role: str, column: str, dtype: object) -> Self:
-        """Build the error for a value column of another kind than numbers."""
-        return cls(f"{role} column {column!r} is {dtype}, expected a numeric type: cast it first")
+        """Build the error for a value column of another kind than numbers; ``role`` "" for none."""
+        what = f"{role} column {quoted(column)}".lstrip()
+        return cls(f"{what} is {_kind(dtype)}, expected a numeric type: cast it first")
 
     @classmethod
     def no_numbers(cls, column: str, count: int, example: str) -> Self:
         """Build the error for text where numbers should be."""
         rows = _rows(count, at_least=False)
-        return cls(f"column {column!r} holds no number in {rows}, for example {example!r}")
+        shown = quoted(example)
+        return cls(f"column {quoted(column)} holds no number in {rows}, for example {shown}")
 
     @classmethod
     def bad_key_type(cls, role: str, column: str, dtype: object) -> Self:
         """Build the error for a key column that cannot be hashed and sorted."""
         return cls(
-            f"{role} column {column!r} is {dtype}, "
+            f"{role} column {quoted(column)} is {_kind(dtype)}, "
             "expected a plain type such as a date, a string or an integer"
         )
 
@@ -80,9 +134,9 @@ class PanelError(VbaseError, ValueError):
         return cls(f"no exposures given, expected at least one column name{instead}")
 
     @classmethod
-    def repeated_exposures(cls, names: Sequence[object]) -> Self:
-        """Build the error for an exposure named more than once."""
-        return cls(f"exposures named more than once: {listed(names)}; expected each name once")
+    def repeated_exposures(cls, names: Sequence[object], argument: str = "exposures") -> Self:
+        """Build the error for an exposure, or another column, named more than once."""
+        return cls(f"{argument} named more than once: {listed(names)}; expected each name once")
 
     @classmethod
     def repeated_factors(cls, names: Sequence[object]) -> Self:
@@ -97,31 +151,34 @@ class PanelError(VbaseError, ValueError):
         """Build the error for a column whose categories are not known from its type."""
         if text:
             return cls(
-                f"category column {column!r} is {dtype}, expected an Enum, since the factors of a "
-                "lazy query must be known before it runs: cast it to pl.Enum(names)"
+                f"category column {quoted(column)} is {_kind(dtype)}, "
+                "expected an Enum, since the factors of a lazy query must be known before it runs: "
+                "cast it to pl.Enum(names)"
             )
         return cls(
-            f"category column {column!r} is {dtype}, expected text or an Enum: cast it first"
+            f"category column {quoted(column)} is {_kind(dtype)}, "
+            "expected text or an Enum: cast it first"
         )
 
     @classmethod
     def shared_column(cls, column: str, roles: Sequence[str]) -> Self:
         """Build the error for one column in two roles that exclude each other."""
         return cls(
-            f"column {column!r} is named as {' and as '.join(roles)}, expected a column for each"
+            f"column {quoted(column)} is named as {' and as '.join(roles)}, "
+            "expected a column for each"
         )
 
     @classmethod
     def taken_name(cls, role: str, column: str) -> Self:
         """Build the error for a key column named like a column of the answer."""
         return cls(
-            f"{role} column {column!r} is named like a column of the answer: rename it first"
+            f"{role} column {quoted(column)} is named like a column of the answer: rename it first"
         )
 
     @classmethod
     def existing_column(cls, column: str) -> Self:
         """Build the error for a column to be added that is there already."""
-        return cls(f"column {column!r} is in the panel already, expected a new name")
+        return cls(f"column {quoted(column)} is in the panel already, expected a new name")
 
     @classmethod
     def other_key_type(
@@ -129,7 +186,8 @@ class PanelError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for a key whose type differs from that of another frame."""
         return cls(
-            f"{role} column {column!r} is {dtype}, expected {theirs} as in {where}: cast it first"
+            f"{role} column {quoted(column)} is {_kind(dtype)}, "
+            f"expected {_kind(theirs)} as in {where}: cast it first"
         )
 
     @classmethod
@@ -138,8 +196,8 @@ class PanelError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for null periods or assets; ``example`` shows such a row."""
         return cls(
-            f"{role} column {column!r} is null in {_rows(count, at_least=at_least)}, "
-            f"for example where {example}; expected a value in every row"
+            f"{role} column {quoted(column)} is null in {_rows(count, at_least=at_least)}, "
+            f"for example where {_example(example)}; expected a value in every row"
         )
 
     @classmethod
@@ -148,37 +206,41 @@ class PanelError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for rows that share their period and asset."""
         return cls(
-            f"columns ({period!r}, {asset!r}) repeat a key in {_rows(count, at_least=at_least)}, "
-            f"for example {example}; expected one row per period and asset"
+            f"{_rows(count, at_least=at_least)} share a ({quoted(period, HALF_LIST // 2)}, "
+            f"{quoted(asset, HALF_LIST // 2)}) key, for example {_example(example)}; "
+            "expected one row per period and asset"
         )
 
     @classmethod
     def repeated_periods(cls, period: str, count: int, example: str) -> Self:
         """Build the error for a wide frame with several rows for a period."""
         return cls(
-            f"period column {period!r} repeats a period in {_rows(count, at_least=False)}, "
-            f"for example {example}; expected one row per period"
+            f"period column {quoted(period)} repeats a period in {_rows(count, at_least=False)}, "
+            f"for example {_example(example)}; expected one row per period"
         )
 
     @classmethod
     def repeated_keys(cls, columns: Sequence[str], count: int, example: str) -> Self:
         """Build the error for rows of another frame than a panel that share their keys."""
         return cls(
-            f"{listed(columns)} repeat a key in {_rows(count, at_least=False)}, for example "
-            f"({example}); expected one row for each"
+            f"{_rows(count, at_least=False)} share a ({listed(columns, room=HALF_LIST)}) key, "
+            f"for example ({_example(example)}); expected one row for each"
         )
 
     @classmethod
     def missing_factors(cls, missing: Sequence[str], available: Sequence[str]) -> Self:
         """Build the error for factors that were asked for and are not there, or for none."""
-        asked = f"factors {listed(missing)} are not there" if missing else "no factors asked for"
-        return cls(f"{asked}; those there are {listed(available)}")
+        asked = "no factors asked for"
+        if missing:
+            asked = f"no such factors: {listed(missing, room=HALF_LIST)}"
+        return cls(f"{asked}; the factors are {listed(available, room=HALF_LIST)}")
 
     @classmethod
     def nothing_shared(cls, what: str, one: Sequence[str], other: Sequence[str]) -> Self:
         """Build the error for two frames without a common period or factor; some of either."""
         return cls(
-            f"no {what} is in both frames: one has {listed(one, 3)}, the other {listed(other, 3)}"
+            f"no {what} is in both frames: one has {listed(one, 3, HALF_LIST)}, "
+            f"the other {listed(other, 3, HALF_LIST)}"
         )
 
     @classmethod
@@ -187,15 +249,16 @@ class PanelError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for a panel whose periods are not in the order that was promised."""
         return cls(
-            f"period column {period!r} is not sorted: it goes back in "
-            f"{_rows(count, at_least=at_least)}, for example to {now} after {before}; expected "
-            "ascending periods with sorted_by_period=True"
+            f"period column {quoted(period)} is not sorted: it goes back in "
+            f"{_rows(count, at_least=at_least)}, for example to {one_line(now)} after "
+            f"{one_line(before)}; "
+            "expected ascending periods with sorted_by_period=True"
         )
 
     @classmethod
     def not_wide(cls, odd: Mapping[str, object]) -> Self:
         """Build the error for factor returns in another form; ``odd``: columns and their types."""
-        found = [f"column {name!r} is {dtype}" for name, dtype in odd.items()]
+        found = [f"column {quoted(name)} is {_kind(dtype)}" for name, dtype in odd.items()]
         return cls(
             f"{found[0] if found else 'there is no column beside the period'}; expected factor "
             "returns as one row per period and one numeric column per factor"
@@ -208,7 +271,7 @@ class PanelError(VbaseError, ValueError):
         """Build the error for negative regression weights; ``name`` says where they stand."""
         return cls(
             f"{name} is negative in {_rows(count, at_least=at_least)}, "
-            f"for example {example}; expected weights >= 0"
+            f"for example {_example(example)}; expected weights >= 0"
         )
 
 
@@ -228,12 +291,16 @@ class FitError(VbaseError, ValueError):
     """
 
     @classmethod
-    def failed_periods(cls, count: int, n_periods: int | None, period: str, reason: str) -> Self:
-        """Build the error for periods that failed, with the first one and its reason.
+    def failed_periods(
+        cls, count: int, n_periods: int | None, period: str, status: str, reason: str
+    ) -> Self:
+        """Build the error for periods that failed, with the first one, its status and reason.
 
         ``n_periods`` None: others are still to be fitted.
         """
         which = f"{count} of {n_periods} periods"
         if n_periods is None:
             which = f"at least {count} period{'' if count == 1 else 's'}"
-        return cls(f"the fit of {which} failed, for example period {period}: {reason}")
+        return cls(
+            f"the fit of {which} failed, for example period {one_line(period)}: {status}: {reason}"
+        )

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TypedDict, Unpack, get_args, overload
+from typing import TypeAlias, TypedDict, Unpack, get_args, overload
 
 import polars as pl
+from polars.selectors import Selector
 
+from vbase_py_utils.arguments import check_choice, check_flag
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fitting import (
     OnFailure,
@@ -25,7 +27,7 @@ from vbase_py_utils.fitting import (
 from vbase_py_utils.inference import CovType
 from vbase_py_utils.irls import SolverOptions
 from vbase_py_utils.one_pass import one_pass
-from vbase_py_utils.panel import PERIOD, ArrowStream, PanelSpec, as_frame
+from vbase_py_utils.panel import PERIOD, ArrowStream, PanelSpec, as_frame, selected
 from vbase_py_utils.progress import Done, check_progress, counting
 from vbase_py_utils.results import CrossSectionFits, check_key_names, wide_factor_returns
 from vbase_py_utils.robust import HUBER_T
@@ -40,6 +42,10 @@ NO_PUSHDOWN = {
     "projection_pushdown": False,
     "slice_pushdown": False,
 }
+
+
+# A name or names, in the order of the answer.
+Exposures: TypeAlias = str | Iterable[str] | Selector
 
 
 class FitArguments(TypedDict, total=False):
@@ -63,16 +69,16 @@ class FitArguments(TypedDict, total=False):
 @overload
 def factor_returns(
     panel: pl.DataFrame | ArrowStream,
-    exposures: str | Iterable[str],
+    exposures: Exposures,
     **arguments: Unpack[FitArguments],
 ) -> pl.DataFrame: ...
 @overload
 def factor_returns(
-    panel: pl.LazyFrame, exposures: str | Iterable[str], **arguments: Unpack[FitArguments]
+    panel: pl.LazyFrame, exposures: Exposures, **arguments: Unpack[FitArguments]
 ) -> pl.LazyFrame: ...
 def factor_returns(
     panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
-    exposures: str | Iterable[str],
+    exposures: Exposures,
     *,
     intercept: bool = False,
     categories: Mapping[str, str | None] | None = None,
@@ -103,8 +109,9 @@ def factor_returns(
         text such as "2024-01"; times at an offset such as +05:30, for which Polars has no zone, the
         same instants in UTC. A Spark frame is refused.
     exposures
-        Column name or names, in the order of the answer; numeric or Boolean. May be empty beside an
-        intercept.
+        Column name or a list of names, in the order of the answer; numeric or Boolean. May be empty
+        beside an intercept. A Polars selector, such as ``cs.starts_with("style_")``, stands for the
+        columns it matches that have no other role here, in the order of the panel.
     intercept
         Add a factor "intercept", to which every asset has an exposure of one, before the others.
     categories
@@ -153,7 +160,8 @@ def factor_returns(
     FitError
         With ``on_failure="raise"``: a period has no answer, or did not converge.
     ValueError, TypeError, ImportError
-        An option is out of range; ``panel`` is not a frame; ``progress`` without tqdm.
+        An option is out of range or of another type; names have no order, as in a set; ``panel`` is
+        not a frame; ``progress`` without tqdm.
 
     Examples
     --------
@@ -176,8 +184,12 @@ def factor_returns(
     │ 2023-01 ┆ 0.0203 │
     └─────────┴────────┘
     """
-    _check_choice("cov_type", cov_type, get_args(CovType))
-    spec = PanelSpec.from_names(
+    check_choice("cov_type", cov_type, get_args(CovType))
+    check_choice("on_failure", on_failure, get_args(OnFailure))
+    sorted_by_period = check_flag("sorted_by_period", sorted_by_period)
+    progress = check_flag("progress", progress)
+    frame, spec = _with_roles(
+        panel,
         exposures,
         intercept=intercept,
         categories=categories,
@@ -186,7 +198,6 @@ def factor_returns(
         period=period,
         asset=asset,
     )
-    frame, spec = _with_categories(panel, spec)
     options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
     check_progress(progress=progress)
     ways: _Ways = {
@@ -202,16 +213,16 @@ def factor_returns(
 @overload
 def fit_cross_sections(
     panel: pl.DataFrame | ArrowStream,
-    exposures: str | Iterable[str],
+    exposures: Exposures,
     **arguments: Unpack[FitArguments],
 ) -> CrossSectionFits[pl.DataFrame]: ...
 @overload
 def fit_cross_sections(
-    panel: pl.LazyFrame, exposures: str | Iterable[str], **arguments: Unpack[FitArguments]
+    panel: pl.LazyFrame, exposures: Exposures, **arguments: Unpack[FitArguments]
 ) -> CrossSectionFits[pl.LazyFrame]: ...
 def fit_cross_sections(
     panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
-    exposures: str | Iterable[str],
+    exposures: Exposures,
     *,
     intercept: bool = False,
     categories: Mapping[str, str | None] | None = None,
@@ -275,8 +286,12 @@ def fit_cross_sections(
     >>> fits.diagnostics.select("n_assets", "n_excluded", "status").row(0)
     (5, 0, 'converged')
     """
-    _check_choice("cov_type", cov_type, get_args(CovType))
-    spec = PanelSpec.from_names(
+    check_choice("cov_type", cov_type, get_args(CovType))
+    check_choice("on_failure", on_failure, get_args(OnFailure))
+    sorted_by_period = check_flag("sorted_by_period", sorted_by_period)
+    progress = check_flag("progress", progress)
+    frame, spec = _with_roles(
+        panel,
         exposures,
         intercept=intercept,
         categories=categories,
@@ -285,7 +300,6 @@ def fit_cross_sections(
         period=period,
         asset=asset,
     )
-    frame, spec = _with_categories(panel, spec)
     check_key_names(spec)
     options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
     check_progress(progress=progress)
@@ -313,10 +327,31 @@ def fit_cross_sections(
     return CrossSectionFits(fits, spec, options, cov_type, portfolios)
 
 
-def _with_categories(
-    panel: pl.DataFrame | pl.LazyFrame | ArrowStream, spec: PanelSpec
+class _Roles(TypedDict):
+    """The names beside the exposures."""
+
+    intercept: bool
+    categories: Mapping[str, str | None] | None
+    returns: str
+    weights: str | None
+    period: str
+    asset: str
+
+
+def _with_roles(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream, exposures: Exposures, **roles: Unpack[_Roles]
 ) -> tuple[pl.DataFrame | pl.LazyFrame, PanelSpec]:
-    """Learn the categories from the panel's types; in memory, text is made an Enum."""
+    """Check the names, and learn the categories from the panel's types.
+
+    A selector stands for the columns that have no other role. In memory, text is made an Enum.
+    """
+    if isinstance(exposures, Selector):
+        beside: _Roles = {**roles, "intercept": True}
+        others = PanelSpec.from_names((), **beside).columns
+        panel = as_frame(panel, others, others="keep")
+        names = selected("exposures", exposures, panel.collect_schema())
+        exposures = [name for name in names if name not in others]
+    spec = PanelSpec.from_names(exposures, **roles)
     frame = as_frame(panel, spec.columns)
     if isinstance(frame, pl.DataFrame):
         frame = spec.with_enums(frame)
@@ -389,7 +424,6 @@ def fit_query(
     panel once, in batches. ``n_blocks``: else, into how many blocks the periods are hashed. The
     numbers depend on neither. ``done`` is told how many periods have been fitted since last time.
     """
-    _check_choice("on_failure", on_failure, get_args(OnFailure))
     schema = panel.collect_schema()
     spec.check_schema(schema)
     out = fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
@@ -449,9 +483,3 @@ def _fit_or_raise(rows: pl.DataFrame, fit: Callable[[pl.DataFrame], pl.DataFrame
 def _fit_shown(rows: pl.DataFrame, fit: Callable[..., pl.DataFrame]) -> pl.DataFrame:
     with counting(rows[PERIOD].n_unique()) as done:
         return fit(rows, done=done)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        expected = " or ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} is {value!r}, expected {expected}")

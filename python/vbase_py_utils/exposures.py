@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import reduce
-from numbers import Real
+from functools import partial, reduce
+from typing import cast
 
 import polars as pl
 
-from vbase_py_utils.expressions import IntoColumn, as_column, huber_residuals
+from vbase_py_utils.arguments import check_list, check_number, shown
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.expressions import IntoColumn, as_column, as_columns, residuals_of
 from vbase_py_utils.robust import MAD_PER_SIGMA
 
 # A residual this small beside the column is rounding.
@@ -93,6 +95,8 @@ def winsorize(
 
     Raises
     ------
+    PanelError
+        When the query runs: the column is not numeric.
     ValueError, TypeError
         Both limits or none are given, or one out of range.
 
@@ -107,16 +111,15 @@ def winsorize(
     [1.0, 2.0, 3.0, 4.0, 7.45]
     """
     if (quantiles is None) == (robust_sds is None):
-        raise ValueError("winsorize takes either quantiles or robust_sds")
-    x = _numbers(column)
+        raise ValueError("winsorize takes either quantiles or robust_sds, and not both")
+    x, sound = _numbers("column", column), _checked("column", column)
     if quantiles is not None:
         low, high = _quantiles(quantiles)
-        return _finite(x.clip(x.quantile(low, "linear"), x.quantile(high, "linear")))
-    k = _number("robust_sds", robust_sds)
-    if not 0 < k < math.inf:
-        raise ValueError(f"robust_sds is {robust_sds!r}, expected a finite number > 0")
+        return _finite(x.clip(x.quantile(low, "linear"), x.quantile(high, "linear")), sound)
+    check_number("robust_sds", robust_sds, "a finite number > 0", at_least=math.ulp(0))
+    k = float(cast("float", robust_sds))
     sd = (x - x.median()).abs().median() / MAD_PER_SIGMA
-    return _finite(pl.when(sd > 0).then(x.clip(x.median() - k * sd, x.median() + k * sd)))
+    return _finite(pl.when(sd > 0).then(x.clip(x.median() - k * sd, x.median() + k * sd)), sound)
 
 
 def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
@@ -138,6 +141,8 @@ def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
 
     Raises
     ------
+    PanelError
+        When the query runs: a column is not numeric.
     TypeError
         A column is neither a name nor an expression.
 
@@ -149,8 +154,9 @@ def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
     >>> frame.select(zscore("bp", weights="cap"))["bp"].to_list()
     [-1.25, -0.25, 0.75, None]
     """
-    x = _numbers(column)
-    w = pl.lit(1.0) if weights is None else _numbers(weights)
+    x, w, sound = _numbers("column", column), pl.lit(1.0), _checked("column", column)
+    if weights is not None:
+        w, sound = _numbers("weights", weights), sound & _checked("weights", weights)
     inside = pl.when(w > 0).then(x)
     sized = pl.when(inside.is_not_null()).then(w)
     share = sized / sized.max()
@@ -158,7 +164,7 @@ def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
     place = (x - inside.min()) / (inside.max() - inside.min())
     mean = (share * place).sum() / share.sum()
     sd = pl.when(inside.is_not_null()).then(place).std()
-    return pl.when((w >= 0).all()).then(_finite((place - mean) / sd))
+    return pl.when(sound & (w >= 0).all()).then(_finite((place - mean) / sd))
 
 
 def rank_normal(column: IntoColumn) -> pl.Expr:
@@ -177,6 +183,8 @@ def rank_normal(column: IntoColumn) -> pl.Expr:
 
     Raises
     ------
+    PanelError
+        When the query runs: the column is not numeric.
     TypeError
         The column is neither a name nor an expression.
 
@@ -193,7 +201,8 @@ def rank_normal(column: IntoColumn) -> pl.Expr:
     >>> frame.select(rank_normal("bp").round(4))["bp"].to_list()
     [0.0, -0.9674, 0.9674, None]
     """
-    return _within(_numbers(column).rank("average"), _normal_scores)
+    x = _finite(_numbers("column", column), _checked("column", column))
+    return _within(x.rank("average"), _normal_scores)
 
 
 def fill_missing_by_group(column: IntoColumn, by: IntoColumn | Iterable[IntoColumn]) -> pl.Expr:
@@ -214,6 +223,8 @@ def fill_missing_by_group(column: IntoColumn, by: IntoColumn | Iterable[IntoColu
 
     Raises
     ------
+    PanelError
+        When the query runs: the column is not numeric.
     ValueError, TypeError
         No ``by`` is given; a column is neither a name nor an expression.
 
@@ -230,12 +241,13 @@ def fill_missing_by_group(column: IntoColumn, by: IntoColumn | Iterable[IntoColu
     >>> frame.select(filled)["bp"].to_list()
     [0.5, 0.7, 0.6, 0.9, 0.9]
     """
-    x, keys = _numbers(column), _columns("by", by)
+    x, keys = _numbers("column", column), as_columns("by", by)
     if not keys:
         raise ValueError("no columns to group by: by is empty")
     known = pl.all_horizontal(key.is_not_null() for key in keys)
     median = _finite(x.median().over(keys))
-    return pl.when(x.is_not_null()).then(x).when(known).then(median)
+    present = _checked("column", column) & x.is_not_null()
+    return pl.when(present).then(x).when(known).then(median)
 
 
 def neutralize(
@@ -275,8 +287,9 @@ def neutralize(
     >>> frame.select(neutralize("signal", [one, "size"]).round(6))["signal"].to_list()
     [-0.5, 1.0, -0.5]
     """
-    residuals = huber_residuals(column, exposures, weights=weights, huber_t=math.inf)
-    both = pl.struct(residuals.alias("residual"), _numbers(column).alias("value"))
+    residuals = residuals_of("column", column, exposures, weights, math.inf)
+    values = _finite(_numbers("column", column), _checked("column", column))
+    both = pl.struct(residuals.alias("residual"), values.alias("value"))
     return _within(both, _unless_rounding).alias(residuals.meta.output_name())
 
 
@@ -303,6 +316,8 @@ def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None 
 
     Raises
     ------
+    PanelError
+        When the query runs: the column is not numeric.
     ValueError, TypeError
         A number is out of range; the column is neither a name nor an expression.
 
@@ -316,12 +331,12 @@ def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None 
     >>> frame.select(w=cap_weights("cap", max_share=0.5).round(6))["w"].to_list()
     [0.5, 1.0, 1.5, 0.0]
     """
-    exponent = _number("power", power)
-    if not 0 <= exponent < math.inf:
-        raise ValueError(f"power is {power!r}, expected a finite number >= 0")
-    if max_share is not None and not 0 < _number("max_share", max_share) <= 1:
-        raise ValueError(f"max_share is {max_share!r}, expected a number > 0 and <= 1")
-    cap = _numbers(cap)
+    check_number("power", power, "a finite number >= 0", at_least=0)
+    if max_share is not None:
+        expected = "a number > 0 and <= 1"
+        check_number("max_share", max_share, expected, at_least=math.ulp(0), at_most=1)
+    exponent = float(power)
+    cap, sound = _numbers("cap", cap), _checked("cap", cap)
     weights: pl.Expr = pl.when(cap > 0).then((cap / cap.max()) ** exponent)
     if max_share is not None:
         share = float(max_share)
@@ -329,7 +344,7 @@ def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None 
         ceiling = _listed(ascending, lambda w: _ceiling(w, share)).list.first()
         weights = weights.clip(upper_bound=ceiling)
     scaled = _finite(_within(weights, lambda w: w / w.mean()))
-    return pl.when((cap >= 0).all()).then(pl.when(cap > 0).then(scaled).otherwise(cap))
+    return pl.when(sound & (cap >= 0).all()).then(pl.when(cap > 0).then(scaled).otherwise(cap))
 
 
 def _ceiling(w: pl.Expr, share: float) -> pl.Expr:
@@ -383,34 +398,39 @@ def _listed(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
     return values.implode().list.eval(formula(pl.element()))
 
 
-def _numbers(column: IntoColumn) -> pl.Expr:
-    """Take a column as Float64 with null for what is missing."""
-    # Unlike a cast, a product refuses text.
-    return _finite((as_column(column) * 1.0).cast(pl.Float64))
+def _numbers(argument: str, column: IntoColumn) -> pl.Expr:
+    """Take a column as Float64 with null for what is missing, or what is no number."""
+    return _finite(as_column(argument, column).cast(pl.Float64, strict=False))
 
 
-def _finite(x: pl.Expr) -> pl.Expr:
-    return pl.when(x.is_finite()).then(x)
+def _checked(argument: str, column: IntoColumn) -> pl.Expr:
+    """Express that a column holds numbers, once a group; PanelError otherwise.
+
+    For the first operand of a condition, which Polars evaluates before what depends on it. One
+    condition of a formula has it: around every use of the column, Polars would no longer compute
+    only once what the uses have in common.
+    """
+    check = partial(_are_numbers, role="" if argument == "column" else argument)
+    first = as_column(argument, column).first()
+    return first.map_batches(check, return_dtype=pl.Boolean, is_elementwise=True)
 
 
-def _columns(argument: str, columns: IntoColumn | Iterable[IntoColumn]) -> list[pl.Expr]:
-    if isinstance(columns, IntoColumn):
-        return [as_column(columns)]
-    if not isinstance(columns, Iterable):
-        raise TypeError(f"{argument} is {columns!r}, expected names or expressions")
-    return [as_column(column) for column in columns]
+def _are_numbers(values: pl.Series, role: str) -> pl.Series:
+    if not (values.dtype.is_numeric() or values.dtype in (pl.Null, pl.Boolean)):
+        raise PanelError.not_numeric(role, values.name, values.dtype)
+    return pl.repeat(value=True, n=len(values), eager=True).alias(values.name)
 
 
-def _number(argument: str, value: object) -> float:
-    if not isinstance(value, Real):
-        raise TypeError(f"{argument} is {value!r}, expected a number")
-    return float(value)
+def _finite(x: pl.Expr, sound: pl.Expr | None = None) -> pl.Expr:
+    return pl.when(x.is_finite() if sound is None else sound & x.is_finite()).then(x)
 
 
-def _quantiles(quantiles: Iterable[float]) -> tuple[float, float]:
-    values = tuple(quantiles) if isinstance(quantiles, Iterable) else ()
-    if len(values) == 2 and all(isinstance(value, Real) for value in values):
-        low, high = map(float, values)
-        if 0 <= low < high <= 1:
-            return low, high
-    raise ValueError(f"quantiles is {quantiles!r}, expected two numbers with 0 <= low < high <= 1")
+def _quantiles(quantiles: object) -> tuple[float, float]:
+    expected = "two numbers with 0 <= low < high <= 1"
+    values = check_list("quantiles", quantiles, expected)
+    for value in values:
+        check_number("quantiles", value, expected, at_least=0, at_most=1)
+    if len(values) != 2 or not values[0] < values[1]:
+        held = f"({', '.join(map(shown, values[:3]))}{', …' if len(values) > 3 else ''})"
+        raise ValueError(f"quantiles is {held}, expected {expected}")
+    return float(values[0]), float(values[1])

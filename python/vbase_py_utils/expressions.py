@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from vbase_py_utils.arguments import check_list, shown
 from vbase_py_utils.blocks import BlockRows
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fitting import fit_rows
@@ -63,10 +64,10 @@ def huber_regression(
     Raises
     ------
     PanelError
-        No exposures, one named twice; when the query runs, within Polars' error or as it is: a
-        column that is not numeric.
+        No exposures, or one is named twice. When the query runs: a column is not numeric.
     ValueError, TypeError
-        ``huber_t`` is out of range; a column is neither a name nor an expression.
+        ``huber_t`` is out of range; a column is neither a name nor an expression; exposures have no
+        order, as in a set.
 
     Examples
     --------
@@ -82,8 +83,8 @@ def huber_regression(
     >>> answer.select("country", pl.col("beta").round(4)).rows()
     [('DE', 0.0203), ('FR', 0.02)]
     """
-    rows, fields = _rows(returns, exposures, weights)
-    fit = partial(_coefficients, **_arguments(weights, huber_t))
+    rows, fields = _rows("returns", returns, exposures, weights)
+    fit = partial(_coefficients, **_arguments("returns", weights, huber_t))
     # first(): a group has one list, which the streaming engine could repeat for all its rows.
     return rows.map_batches(fit, return_dtype=pl.dtype_of(fields), is_elementwise=True).first()
 
@@ -129,21 +130,31 @@ def huber_residuals(
     >>> panel.with_columns(neutral.round(6)).filter(pl.col("neutral") != 0).rows()
     [(1, 9.0, 3.0, 3.0)]
     """
-    rows, _ = _rows(returns, exposures, weights)
-    fit = partial(_residuals, **_arguments(weights, huber_t))
+    return residuals_of("returns", returns, exposures, weights, huber_t)
+
+
+def residuals_of(
+    argument: str,
+    column: IntoColumn,
+    exposures: IntoColumn | Iterable[IntoColumn],
+    weights: IntoColumn | None,
+    huber_t: float,
+) -> pl.Expr:
+    """Express the residuals of a column that messages name as ``argument``."""
+    rows, _ = _rows(argument, column, exposures, weights)
+    fit = partial(_residuals, **_arguments(argument, weights, huber_t))
     residuals = rows.map_batches(fit, return_dtype=pl.List(pl.Float64), is_elementwise=True)
     return residuals.explode(empty_as_null=False, keep_nulls=False)
 
 
 def _rows(
-    returns: IntoColumn, exposures: IntoColumn | Iterable[IntoColumn], weights: IntoColumn | None
+    argument: str,
+    returns: IntoColumn,
+    exposures: IntoColumn | Iterable[IntoColumn],
+    weights: IntoColumn | None,
 ) -> tuple[pl.Expr, pl.Expr]:
     """Express a group as one list of rows, and a struct with the fields of its answer."""
-    if isinstance(exposures, IntoColumn):
-        exposures = [exposures]
-    if not isinstance(exposures, Iterable):
-        raise TypeError(f"exposures are names or expressions, got {exposures!r}")
-    y, X = as_column(returns), [as_column(column) for column in exposures]
+    y, X = as_column(argument, returns), as_columns("exposures", exposures)
     if not X:
         raise PanelError.no_exposures()
     names = Counter(_name(x, "") for x in X)
@@ -152,47 +163,60 @@ def _rows(
         raise PanelError.repeated_exposures(repeated)
     fields = [y.alias(RETURN), pl.struct(X).alias(EXPOSURES)]
     if weights is not None:
-        fields.append(as_column(weights).alias(WEIGHT))
+        fields.append(as_column("weights", weights).alias(WEIGHT))
     rows = pl.struct(fields).implode().alias(_name(y, RETURN))
     return rows, pl.struct(x.cast(pl.Float64) for x in X)
 
 
-def _arguments(weights: IntoColumn | None, huber_t: float) -> dict[str, Any]:
-    """Say what a function on rows must know: the name of the weights, None for equal ones."""
-    name = None if weights is None else _name(weights, WEIGHT)
-    return {"weights": name, "options": SolverOptions(huber_t)}
+def _arguments(argument: str, weights: IntoColumn | None, huber_t: float) -> dict[str, Any]:
+    """Collect what a function on rows must know beside them.
+
+    ``role``: of the returns in a message. ``weights``: their name, if there are any.
+    """
+    role = "" if argument == "column" else argument
+    name = None if weights is None else _name(as_column("weights", weights), WEIGHT)
+    return {"role": role, "weights": name, "options": SolverOptions(huber_t)}
 
 
-def as_column(column: object) -> pl.Expr:
+def as_column(argument: str, column: object, verb: str = "is") -> pl.Expr:
     """Take a name or an expression as an expression; raise TypeError for anything else."""
     check_process()
     if isinstance(column, pl.Expr):
         return column
     if isinstance(column, str):
         return pl.col(column)
-    shown = repr(column)
-    if "\n" in shown:
-        shown = type(column).__name__
-    raise TypeError(f"columns are names or expressions, got {shown}")
+    raise TypeError(f"{argument} {verb} {shown(column)}, expected a column name or an expression")
 
 
-def _name(column: IntoColumn, otherwise: str) -> str:
+def as_columns(argument: str, columns: object) -> list[pl.Expr]:
+    """Take one or several names or expressions as expressions, in their order."""
+    if isinstance(columns, IntoColumn):
+        return [as_column(argument, columns)]
+    several = check_list(argument, columns, "column names or expressions in a list")
+    return [as_column(argument, column, "holds") for column in several]
+
+
+def _name(column: pl.Expr, otherwise: str) -> str:
     """Name a column; ``otherwise`` for a selector, whose columns are not known yet."""
-    name = as_column(column).meta.output_name(raise_if_undetermined=False)
+    name = column.meta.output_name(raise_if_undetermined=False)
     return otherwise if name is None else name
 
 
-def _coefficients(groups: pl.Series, *, weights: str | None, options: SolverOptions) -> pl.Series:
+def _coefficients(
+    groups: pl.Series, *, role: str, weights: str | None, options: SolverOptions
+) -> pl.Series:
     """Give a struct of coefficients for every list of rows."""
-    block = _block(groups, weights)
+    block = _block(groups, role, weights)
     coefficients = fit_rows(block, options).coefficients
     fields = zip(block.spec.exposures, _series(coefficients.T), strict=True)
     return pl.DataFrame(dict(fields)).to_struct(groups.name)
 
 
-def _residuals(groups: pl.Series, *, weights: str | None, options: SolverOptions) -> pl.Series:
+def _residuals(
+    groups: pl.Series, *, role: str, weights: str | None, options: SolverOptions
+) -> pl.Series:
     """Give a list of residuals for every list of rows."""
-    block = _block(groups, weights)
+    block = _block(groups, role, weights)
     coefficients = fit_rows(block, options).coefficients
     X, y, _ = block.arrays()
     with np.errstate(over="ignore", invalid="ignore"):
@@ -209,13 +233,13 @@ def _series(arrays: Iterable[FloatArray]) -> list[pl.Series]:
     ]
 
 
-def _block(groups: pl.Series, weights: str | None) -> BlockRows:
+def _block(groups: pl.Series, role: str, weights: str | None) -> BlockRows:
     """Lay out lists of rows as the periods of a block; no row of a bad group is usable."""
     fields = groups.explode(empty_as_null=False, keep_nulls=False).struct.unnest()
     exposures = fields[EXPOSURES].struct.unnest()
     spec = PanelSpec("group", "row", groups.name, tuple(exposures.columns), weights)
     columns = {
-        RETURN: _numbers("returns", groups.name, fields[RETURN]),
+        RETURN: _numbers(role, groups.name, fields[RETURN]),
         **{
             inside: _numbers("exposure", x.name, x)
             for inside, x in zip(spec.inner_exposures, exposures.get_columns(), strict=True)

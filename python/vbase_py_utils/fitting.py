@@ -45,6 +45,9 @@ from vbase_py_utils.threads import one_blas_thread
 
 OnFailure = Literal["null", "raise"]
 
+# Characters of the names in a reason.
+REASON_NAMES = 80
+
 STATUS_NAMES = pl.Series([status.name for status in Status], dtype=STATUS_TYPE)
 
 
@@ -82,7 +85,7 @@ def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
         SCALE: _finite(fits.scale),
         N_ITER: fits.n_iter,
         STATUS: STATUS_NAMES.gather(fits.status),
-        REASON: _reasons(fits, n_assets, block.spec),
+        REASON: _reasons(block, fits),
         **dict(zip(block.spec.inner_factors, _finite(fits.coefficients).T, strict=True)),
     }
 
@@ -201,8 +204,9 @@ def fit_schema(
     return pl.Schema(columns)
 
 
-def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> list[str | None]:
-    """Say in words why a period did not converge."""
+def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
+    """Say in words why a period did not converge; its status stands beside the reason."""
+    spec, n_assets = block.spec, np.diff(block.kept_starts)
     reasons: list[str | None] = [None] * len(n_assets)
     only_exposures = not (spec.intercept or spec.families)
     noun = "exposures" if only_exposures else "factors"
@@ -210,25 +214,45 @@ def _reasons(fits: PeriodFits, n_assets: NDArray[np.intp], spec: PanelSpec) -> l
     if spec.intercept:
         wanted = f"an intercept and {wanted}"
     if spec.families:
-        columns = listed(family.column for family in spec.families)
+        columns = listed((family.column for family in spec.families), room=REASON_NAMES)
         wanted += f" beside the categories of {columns}"
     for t in np.flatnonzero(fits.status != Status.converged):
-        status = Status(fits.status[t])
-        n = n_assets[t]
-        match status:
+        n, steps = n_assets[t], fits.n_iter[t]
+        match Status(fits.status[t]):
             case Status.max_iter:
-                why = f"not converged after {fits.n_iter[t]} steps"
+                why = f"not converged after {steps} step{'' if steps == 1 else 's'}"
             case Status.exact_fit:
-                why = f"the {noun} explain most of its {n} returns exactly"
+                why = (
+                    f"the {noun} fit most of the {n} returns exactly, "
+                    "so there is no error to estimate"
+                )
             case Status.rank_deficient:
-                named = listed((spec.factors[j] for j in np.flatnonzero(fits.collinear[t])), 6)
-                why = f"{noun} {named} are linearly dependent over its {n} assets"
+                why = _collinear(block, t, np.flatnonzero(fits.collinear[t]), noun)
             case _:
                 why = f"{n} usable asset{'' if n == 1 else 's'} for {wanted}"
                 if spec.families:
                     why += f", {fits.n_estimated[t]} factor returns to estimate"
-        reasons[t] = f"{status.name}: {why}"
+        reasons[t] = why
     return reasons
+
+
+def _collinear(block: BlockRows, t: np.intp, factors: NDArray[np.intp], noun: str) -> str:
+    """Name the factors of period ``t`` that are collinear, and those that are only zero."""
+    first, end = block.kept_starts[t : t + 2]
+    rows = np.arange(first, end) if block.kept is None else block.kept[first:end]
+    X, _, _ = block.arrays()
+    zero = [j for j in factors if j < len(X) and not X[j][rows].any()]
+    names = [block.spec.factors[j] for j in zero]
+    others = [block.spec.factors[j] for j in factors if j not in zero]
+    parts = []
+    if zero:
+        are = "exposure {} is" if len(zero) == 1 else "exposures {} are"
+        assets = "the only asset" if len(rows) == 1 else f"all {len(rows)} assets"
+        parts.append(f"{are.format(listed(names, 6, REASON_NAMES))} zero for {assets}")
+    if others:
+        named = listed(others, 6, REASON_NAMES)
+        parts.append(f"{noun} {named} are linearly dependent over the {len(rows)} assets")
+    return "; ".join(parts)
 
 
 def portfolio_schema(period: pl.DataType, asset: pl.DataType) -> pl.Schema:
@@ -287,6 +311,6 @@ def raise_on_failure(fits: pl.DataFrame, *, partial: bool = False) -> pl.DataFra
     if not failed.is_empty():
         n_periods = None if partial else fits.height
         raise FitError.failed_periods(
-            failed.height, n_periods, label(failed[PERIOD]), failed[REASON][0]
+            failed.height, n_periods, label(failed[PERIOD]), failed[STATUS][0], failed[REASON][0]
         )
     return fits

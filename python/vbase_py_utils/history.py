@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable
-from numbers import Integral, Real
-from typing import Any, TypedDict, Unpack, overload
+from typing import TypedDict, Unpack, overload
 
 import polars as pl
 
+from vbase_py_utils.arguments import (
+    check_name,
+    check_names,
+    check_number,
+    check_optional_name,
+    shown,
+)
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.panel import (
     ASSET,
@@ -112,9 +117,9 @@ def lag_exposures(
     >>> lag_exposures(panel, "bp")["bp"].to_list()
     [None, 0.5, 0.6, None, None]
     """
-    several = isinstance(columns, Iterable) and not isinstance(columns, str)
-    names: list[Any] = list(columns) if several else [columns]
-    _check_number("periods", periods, "a whole number >= 1", at_least=1, whole=True)
+    names = list(check_names("columns", columns, "a list of column names"))
+    period, asset = check_name("period", period), check_name("asset", asset)
+    check_number("periods", periods, "a whole number >= 1", at_least=1, whole=True)
     frame = as_frame(panel, [period, asset, *names], others="keep")
     schema = frame.collect_schema()
     _check_columns("lagged", names, schema, period, asset)
@@ -211,13 +216,14 @@ def inverse_variance_weights(
     >>> second["inverse_variance_weight"].round(3).to_list()
     [1.0, 1.0, 1.0, 1.0, 1.882, 1.882, 0.118, 0.118]
     """
-    _check_number("shrinkage", shrinkage, "a number from 0 to 1", at_least=0, at_most=1)
+    check_number("shrinkage", shrinkage, "a number from 0 to 1", at_least=0, at_most=1)
     if half_life is not None:
-        _check_number("half_life", half_life, "a finite number > 0 or None", at_least=math.ulp(0))
-    _check_number("min_periods", min_periods, "a whole number >= 1", at_least=1, whole=True)
-    _check_number("max_ratio", max_ratio, "a finite number >= 1", at_least=1)
+        check_number("half_life", half_life, "a finite number > 0 or None", at_least=math.ulp(0))
+    check_number("min_periods", min_periods, "a whole number >= 1", at_least=1, whole=True)
+    check_number("max_ratio", max_ratio, "a finite number >= 1", at_least=1)
     if not isinstance(fits, CrossSectionFits):
-        raise TypeError(f"fits is {type(fits).__name__}, expected CrossSectionFits")
+        raise TypeError(f"fits is {shown(fits)}, expected the result of fit_cross_sections")
+    weights, name = check_optional_name("weights", weights), check_name("name", name)
     specific = fits.specific_returns.lazy()
     period, asset = specific.collect_schema().names()[:2]
     frame = as_frame(panel, [period, asset, weights], others="keep")
@@ -225,8 +231,6 @@ def inverse_variance_weights(
     _check_columns("weights", [] if weights is None else [weights], schema, period, asset)
     if weights is not None and not (schema[weights].is_numeric() or schema[weights] == pl.Null):
         raise PanelError.not_numeric("weights", weights, schema[weights])
-    if not isinstance(name, str):
-        raise TypeError(f"column names are strings, got {name!r}")
     if name in schema:
         raise PanelError.existing_column(name)
     for role, key in ((PERIOD, period), (ASSET, asset)):
@@ -324,9 +328,6 @@ def _checked_rows(rows: pl.LazyFrame, schema: pl.Schema, spec: PanelSpec) -> pl.
 
 def _check_columns(role: str, names: list[str], schema: pl.Schema, period: str, asset: str) -> None:
     """Raise PanelError unless all columns are there, each once, and none is a key."""
-    for name in (*names, period, asset):
-        if not isinstance(name, str):
-            raise TypeError(f"column names are strings, got {name!r}")
     if period == asset:
         raise PanelError.shared_column(period, ["period", "asset"])
     for key, column in ((PERIOD, period), (ASSET, asset)):
@@ -340,20 +341,4 @@ def _check_columns(role: str, names: list[str], schema: pl.Schema, period: str, 
         raise PanelError.missing_columns(role, absent, schema.names())
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise PanelError.repeated_exposures(repeated)
-
-
-def _check_number(
-    name: str,
-    value: object,
-    expected: str,
-    *,
-    at_least: float,
-    at_most: float = sys.float_info.max,
-    whole: bool = False,
-) -> None:
-    number: Any = value
-    kind = Integral if whole else Real
-    right = isinstance(number, kind) and not isinstance(number, bool)
-    if not (right and at_least <= number <= at_most):
-        raise ValueError(f"{name} is {value!r}, expected {expected}")
+        raise PanelError.repeated_exposures(repeated, "columns")

@@ -6,6 +6,7 @@ run on a block of whole periods, inside the query.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections import Counter
@@ -13,12 +14,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
 import polars as pl
+from polars.selectors import Selector, expand_selector
 
+from vbase_py_utils.arguments import check_flag, check_name, check_names, check_optional_name, shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.sources import Columns, Others, read_frame
+from vbase_py_utils.text import one_line, quoted
 
 # Names inside the query, so that a user's names never meet each other or ours.
 PERIOD, ASSET, RETURN, WEIGHT = "period", "asset", "return", "weight"
@@ -82,22 +85,14 @@ class PanelSpec:
 
         Raises PanelError for names that are repeated or in two roles, TypeError for no strings.
         """
-        names = (exposures,) if isinstance(exposures, str) else tuple(exposures)
-        if not isinstance(intercept, bool | np.bool_):
-            raise TypeError(f"intercept is {intercept!r}, expected True or False")
-        if not isinstance(categories, Mapping | None):
-            raise TypeError(
-                f"categories is {categories!r}, expected a dictionary from columns to the columns "
-                "that weight them, or None"
-            )
-        families = tuple(Family(*both) for both in (categories or {}).items())
-        roles: list[tuple[str, object]] = [("exposure", name) for name in names]
+        names = check_names("exposures", exposures, "a list of column names, or a selector")
+        returns, weights = check_name("returns", returns), check_optional_name("weights", weights)
+        period, asset = check_name("period", period), check_name("asset", asset)
+        intercept, families = check_flag("intercept", intercept), _families(categories)
+        roles: list[tuple[str, str | None]] = [("exposure", name) for name in names]
         roles += [("returns", returns), ("weights", weights)]
         for family in families:
             roles += [("category", family.column), ("category weights", family.weights)]
-        for role, name in [("period", period), ("asset", asset), *roles]:
-            if not (isinstance(name, str) or (name is None and "weights" in role)):
-                raise TypeError(f"column names are strings, got {name!r}")
         if not (names or intercept):
             raise PanelError.no_exposures(or_intercept=bool(families))
         repeated = [name for name, count in Counter(names).items() if count > 1]
@@ -109,7 +104,7 @@ class PanelSpec:
             for role, name in roles:
                 if name == column:
                     raise PanelError.shared_column(column, [key, role])
-        return cls(period, asset, returns, names, weights, bool(intercept), families)
+        return cls(period, asset, returns, names, weights, intercept, families)
 
     def with_enums(self, panel: pl.DataFrame) -> pl.DataFrame:
         """Make columns of categories that are text Enums of their sorted distinct values."""
@@ -261,7 +256,7 @@ class PanelSpec:
         for role, other in ((PERIOD, ASSET), (ASSET, PERIOD)):
             bad = rows.filter(missing_keys(rows[role]))
             if not bad.is_empty():
-                example = f"{keys[other]} is {label(bad[other])}"
+                example = f"{one_line(keys[other])} is {one_line(label(bad[other]))}"
                 raise PanelError.missing_keys(
                     role, keys[role], bad.height, example, at_least=partial
                 )
@@ -272,7 +267,7 @@ class PanelSpec:
             negative = rows.filter(pl.col(name).is_between(-math.inf, 0, closed="none"))
             if not negative.is_empty():
                 raise PanelError.negative_weights(
-                    f"{role} column {column!r}",
+                    f"{role} column {quoted(column)}",
                     negative.height,
                     f"{negative[name][0]} at {_key_of(negative)}",
                     at_least=partial,
@@ -306,8 +301,26 @@ class PanelSpec:
         )
 
 
+def _families(categories: object) -> tuple[Family, ...]:
+    """Take a dictionary of names as families; raise TypeError for anything else."""
+    if categories is None:
+        return ()
+    if not isinstance(categories, Mapping):
+        raise TypeError(
+            f"categories is {shown(categories)}, expected a dictionary from columns to the columns "
+            "that weight them, or None"
+        )
+    for column, weights in categories.items():
+        if not (isinstance(column, str) and isinstance(weights, str | None)):
+            odd = weights if isinstance(column, str) else column
+            raise TypeError(
+                f"categories holds {shown(odd)}, expected column names, or None for equal weights"
+            )
+    return tuple(Family(check_name("categories", c), w) for c, w in categories.items())
+
+
 def _key_of(rows: pl.DataFrame) -> str:
-    return f"({label(rows[PERIOD])}, {label(rows[ASSET])})"
+    return f"({one_line(label(rows[PERIOD]))}, {one_line(label(rows[ASSET]))})"
 
 
 def label(keys: pl.Series) -> str:
@@ -341,6 +354,16 @@ def check_key_type(role: str, column: str, dtype: pl.DataType) -> None:
     odd = isinstance(dtype, pl.BaseExtension) or dtype in (pl.Object, pl.Unknown)
     if odd or dtype.is_nested():
         raise PanelError.bad_key_type(role, column, dtype)
+
+
+def selected(argument: str, selector: Selector, schema: pl.Schema) -> list[str]:
+    """Name the columns that a selector matches, in the order of the schema; PanelError if none."""
+    names = []
+    with contextlib.suppress(pl.exceptions.ColumnNotFoundError):
+        names = list(expand_selector(schema, selector))
+    if not names:
+        raise PanelError.nothing_selected(argument, schema.names())
+    return names
 
 
 def missing_keys(keys: pl.Series) -> pl.Series:

@@ -128,6 +128,8 @@ def _blocked(path: Path, error: OSError) -> str:
     """Say why the system cannot tell what is at a path."""
     if error.errno == errno.ELOOP:
         return "it is a loop of links"
+    if error.errno == errno.ENAMETOOLONG:
+        return "the name of the file or of a folder is too long"
     if error.errno == errno.ENOTDIR:
         files = [parent for parent in _target(path).parents if parent.exists()]
         return f"{named(files[0])} is a file, expected a directory"

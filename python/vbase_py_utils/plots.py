@@ -281,7 +281,7 @@ def true_against_estimated(
     >>> ax.get_xlabel(), ax.get_ylabel(), len(ax.collections)
     ('true factor return', 'estimated factor return', 3)
     """
-    both = read_both(truth, estimated, factors, period)
+    both = read_both(truth, estimated, factors, period, ("truth", "estimated"))
     ax = axes_for(ax, height=5)
     draw_points(ax, both)
     ax.set(xlabel="true factor return", ylabel="estimated factor return")
@@ -329,7 +329,7 @@ def robust_against_least_squares(
     >>> ax.get_xlabel(), len(ax.collections[0].get_offsets())
     ('least squares', 12)
     """
-    both = read_both(least_squares, robust, factors, period)
+    both = read_both(least_squares, robust, factors, period, ("least_squares", "robust"))
     ax = axes_for(ax, height=5)
     draw_points(ax, both)
     ax.set(xlabel="least squares", ylabel="robust")

@@ -121,12 +121,16 @@ def critical_value(n_periods: FloatArray | int, level: float = 0.95) -> FloatArr
 
 
 def read_factor_returns(
-    factor_returns: FactorReturns, period: str | None, use: str | None = None
+    factor_returns: FactorReturns,
+    period: str | None,
+    use: str | None = None,
+    argument: str = "factor_returns",
 ) -> tuple[pl.Series, dict[str, pl.Series]]:
     """Collect the periods and the values of each factor, both in the order of the periods.
 
     ``period`` None: the first column. ``use``: what needs that order to be time's, for the message.
-    Raises as ``fama_macbeth`` unless there is one row per period, and numbers.
+    ``argument``: what messages call the frame. Raises as ``fama_macbeth`` unless there is one row
+    per period, and numbers.
     """
     check_process()
     if isinstance(factor_returns, CrossSectionFits):
@@ -136,7 +140,7 @@ def read_factor_returns(
         frame = as_frame(
             factor_returns,
             lambda names: [key_column(PERIOD, period, names, 0)],
-            "factor_returns",
+            argument,
             others="need",
         )
     wide = frame.lazy().collect()

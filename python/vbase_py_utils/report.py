@@ -166,9 +166,7 @@ def _coverage(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
 
 
 def _bad_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
-    """Give the bad periods, the reasons without the status that stands beside them."""
-    reason = pl.col(REASON).str.splitn(": ", 2).struct.field("field_1").alias(REASON)
-    return fits.bad_periods.select(pl.nth(0).alias(PERIOD), STATUS, reason)
+    return fits.bad_periods.select(pl.nth(0).alias(PERIOD), STATUS, REASON)
 
 
 def _worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:

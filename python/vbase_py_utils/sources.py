@@ -96,6 +96,11 @@ def read_frame(
     opened = _opened(source, argument)
     # Where the index may hold the keys, no column is one because of its place.
     needed = _needed(columns, [] if opened.index else opened.names)
+    if opened.index and others == "need" and not needed:
+        raise PanelError(
+            f"{argument} has a pandas index that {_held(opened)}, which would be lost: "
+            "reset_index() makes columns of it"
+        )
     absent = [name for name in needed if name not in opened.names]
     if absent:
         _refuse_index(opened, absent, needed[:2], argument)
@@ -123,12 +128,15 @@ def _refuse_index(opened: Source, absent: list[str], keys: list[str], argument: 
     if any(name in opened.index for name in absent) or (
         opened.index and any(name in keys for name in absent)
     ):
-        levels = [name for name in opened.index if name is not None]
-        holds = f"holds {listed(levels, 4)}" if levels else "has no name"
         raise PanelError(
-            f"{argument} has no column {listed(absent, 2)}, but its pandas index {holds}: "
+            f"{argument} has no column {listed(absent, 2)}, but its pandas index {_held(opened)}: "
             "reset_index() makes columns of an index"
         )
+
+
+def _held(opened: Source) -> str:
+    levels = [name for name in opened.index if name is not None]
+    return f"holds {listed(levels, 4)}" if levels else "has no name"
 
 
 def _converted(opened: Source, needed: list[str], argument: str, others: Others) -> pl.DataFrame:

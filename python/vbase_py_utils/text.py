@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Of a name in a message.
-NAME_CHARACTERS = 80
+# Of a name in a message, and of all names of a list.
+NAME_CHARACTERS, LIST_CHARACTERS = 80, 140
 
 
 def printable(text: str) -> str:
@@ -19,13 +19,27 @@ def one_line(text: str, most: int = 40) -> str:
     return text if len(text) <= most else text[: most - 1 - end] + "…" + text[-end:]
 
 
-def listed(names: Iterable[object], most: int = 12) -> str:
-    """Write the first names one after the other, each cut, and how many more there are."""
-    shown = [one_line(repr(name), NAME_CHARACTERS) for name in names]
-    if not shown:
+def quoted(name: object, most: int = NAME_CHARACTERS) -> str:
+    """Write a name in quotes, cut inside."""
+    return one_line(repr(name), most)
+
+
+def listed(names: Iterable[object], most: int = 12, room: int = LIST_CHARACTERS) -> str:
+    """Write the first names, as many as have room, and how many more there are.
+
+    ``room``: characters for all names; each is cut to half of that, and one is always there.
+    """
+    each = min(NAME_CHARACTERS, room // 2)
+    every = [quoted(name, each) for name in names]
+    if not every:
         return "none"
-    rest = len(shown) - most
-    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
+    shown = every[:1]
+    for name in every[1:most]:
+        if len(", ".join([*shown, name])) > room:
+            break
+        shown.append(name)
+    rest = len(every) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
 
 
 def needs(what: str, packages: str, extra: str) -> str:

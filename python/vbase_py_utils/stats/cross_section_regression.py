@@ -27,6 +27,7 @@ from vbase_py_utils.irls import ANSWERED, SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec
 from vbase_py_utils.results import REASON, STATUS
 from vbase_py_utils.robust import HUBER_T, FloatArray
+from vbase_py_utils.text import one_line, quoted
 
 Positions = NDArray[np.intp]
 
@@ -103,9 +104,9 @@ def run_cross_sectional_regression(
     fits, values = _fit(rows, factor_loadings.columns, huber_t)
     status, reason = fits[STATUS][0], fits[REASON][0]
     if status == Status.max_iter.name:
-        warnings.warn(reason, RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{status}: {reason}", RuntimeWarning, stacklevel=2)
     elif status not in ANSWERED:
-        raise FitError(reason)
+        raise FitError(f"{status}: {reason}")
     return pd.Series(values[0], index=factor_loadings.columns, name="factor_returns")
 
 
@@ -283,7 +284,8 @@ def _reasons(
     """Why a period has no converged answer, by its position; the first cause wins."""
     every = np.arange(n_periods)
     unanswered = fits.filter(~pl.col(STATUS).is_in(ANSWERED))
-    reasons = dict(unanswered.select(PERIOD, REASON).rows())
+    ending = pl.concat_str(pl.col(STATUS).cast(pl.String), pl.lit(": "), REASON)
+    reasons = dict(unanswered.select(PERIOD, ending).rows())
     for why, present in (
         ("no asset of returns_df is in exposures_df", fits[PERIOD].to_numpy()),
         ("not in weights_df", weighted),
@@ -310,7 +312,7 @@ def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatAr
         strangers = index[order < 0]
         raise ValueError(
             f"{name} lacks {len(strangers)} of the labels of factor_loadings, "
-            f"for example {strangers[0]!r}; expected the same labels"
+            f"for example {quoted(strangers[0])}; expected the same labels"
         )
     return values[order]
 
@@ -347,8 +349,8 @@ def _require_unique(labels: pd.Index[Any], name: str) -> None:
     if not labels.is_unique:
         repeated = labels[labels.duplicated(keep=False)]
         raise PanelError(
-            f"labels repeat in {len(repeated)} places of {name}, for example {repeated[0]!r}; "
-            "expected each label once"
+            f"labels repeat in {len(repeated)} places of {name}, "
+            f"for example {quoted(repeated[0])}; expected each label once"
         )
 
 
@@ -357,10 +359,10 @@ def _require_finite(
 ) -> None:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        column = f", column {columns[bad[0][1]]!r}" if values.ndim > 1 else ""
+        column = f", column {quoted(columns[bad[0][1]])}" if values.ndim > 1 else ""
         raise ValueError(
             f"{name} has {len(bad)} missing or infinite values, "
-            f"for example at {index[bad[0][0]]!r}{column}; expected finite numbers"
+            f"for example at {quoted(index[bad[0][0]])}{column}; expected finite numbers"
         )
 
 
@@ -368,7 +370,7 @@ def _require_no_negative(weights: FloatArray, index: pd.Index[Any], name: str) -
     negative = np.flatnonzero((weights < 0) & np.isfinite(weights))
     if negative.size:
         first = negative[0]
-        example = f"{weights[first]} at {index[first]!r}"
+        example = f"{weights[first]} at {quoted(index[first])}"
         raise PanelError.negative_weights(name, negative.size, example)
 
 
@@ -376,7 +378,7 @@ def _spelled_out(reasons: dict[int, str], periods: pd.Index[Any]) -> str:
     """One sentence a reason, with the periods it holds for, in their order."""
     groups: dict[str, list[str]] = {}
     for position in sorted(reasons):
-        groups.setdefault(reasons[position], []).append(str(periods[position]))
+        groups.setdefault(reasons[position], []).append(one_line(str(periods[position])))
     sentences = []
     for reason, labels in groups.items():
         more = len(labels) - WARNED_PERIODS
@@ -390,6 +392,6 @@ def _label_hint(periods: pd.Index[Any], index: pd.Index[Any]) -> str:
     if len(index) == 0:
         return ""
     return (
-        f". No period matches: returns_df has labels like {periods[0]!r}, "
-        f"exposures_df like {index[0][0]!r}"
+        f". No period matches: returns_df has labels like {quoted(periods[0])}, "
+        f"exposures_df like {quoted(index[0][0])}"
     )
