@@ -226,6 +226,7 @@ def test_a_missing_column_of_a_file_with_semicolons_lists_its_columns(tmp_path):
         (GOOD, "it is not a gzip file"),
         (b"", "it is not a gzip file"),
     ],
+    ids=["no end", "half", "other check sum", "no gzip", "empty"],
 )
 def test_gzip_that_is_damaged_is_refused(tmp_path, data, reason):
     with pytest.raises(PanelError, match=f"p.csv.gz cannot be read: {reason}"):
