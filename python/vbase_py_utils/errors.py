@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from vbase_py_utils.text import listed
+from vbase_py_utils.text import listed, one_line
 
 
 def _rows(count: int, *, at_least: bool) -> str:
@@ -184,6 +184,14 @@ class PanelError(VbaseError, ValueError):
             f"{_rows(count, at_least=at_least)}, for example to {now} after {before}; expected "
             "ascending periods with sorted_by_period=True"
         )
+
+    @classmethod
+    def not_in_time_order(cls, column: str, use: str, what: str, instead: str) -> Self:
+        """Build the error for periods whose order is not that of time.
+
+        ``use`` needs that order, ``what`` says what the periods are, ``instead`` what to write.
+        """
+        return cls(f"{one_line(use)} cannot go by period column {column}: {what}; {instead}")
 
     @classmethod
     def not_wide(cls, odd: Mapping[str, object]) -> Self:
