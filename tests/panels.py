@@ -18,7 +18,9 @@ PERIOD_TYPES = {
     "Datetime with time zone": lambda t: (
         pl.datetime(2024, 3, 30, time_zone="Europe/Berlin") + pl.duration(hours=t)
     ),
-    "String": lambda t: "m" + t.cast(pl.String).str.zfill(4),
+    "String": lambda t: (
+        (1999 + t // 12).cast(pl.String) + "-" + pl.format("{}", t % 12 + 1).str.zfill(2)
+    ),
     "Categorical": lambda t: t.cast(pl.String).str.zfill(4).cast(pl.Categorical),
     "Enum": lambda t: (100 - t).cast(pl.String).cast(pl.Enum([f"{100 - i}" for i in range(100)])),
     "Duration": lambda t: pl.duration(minutes=t),

@@ -19,6 +19,8 @@ TIERS = {
     "errors": 1,
     "forks": 0,
     "arguments": 1,
+    "period_text": 4.1,
+    "past_variance": 1,
     "periods": 4.2,
     "period_labels": 4.2,
     "sources": 4.3,
@@ -176,7 +178,7 @@ def test_imports_point_downwards(module):
         if top == "vbase_py_utils" and rest in TIERS:
             assert TIERS[rest] < TIERS[module], (module, rest)
             assert rest != "stats.cross_section_regression", module
-        if TIERS[module] < TIERS["periods"]:
+        if TIERS[module] < TIERS["period_text"]:
             assert top not in FRAMES, (module, name)
         if module != "stats.cross_section_regression":
             assert top != "pandas", (module, name)

@@ -186,8 +186,10 @@ def _run_file(given: argparse.Namespace) -> None:
         check_format(given.period_format)
     target = None if given.out is None else _target(given.out, given.panel)
     panel = read_panel(given.panel, spec, separator=separator, period_format=given.period_format)
-    fits = fit_frame(panel, spec, SolverOptions())
     _warn_of_order(panel.get_column(spec.period))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "rows are in the order of", UserWarning)
+        fits = fit_frame(panel, spec, SolverOptions())
     answer = wide_factor_returns(fits, spec)
     if target is None or target.suffix.lower() == ".csv":
         answer = answer.with_columns(readable(answer.get_column(spec.period)))

@@ -256,6 +256,14 @@ class PanelError(VbaseError, ValueError):
         )
 
     @classmethod
+    def not_in_time_order(cls, column: str, use: str, what: str, instead: str) -> Self:
+        """Build the error for periods whose order is not that of time.
+
+        ``use`` needs that order, ``what`` says what the periods are, ``instead`` what to write.
+        """
+        return cls(f"{one_line(use)} cannot go by period column {column}: {what}; {instead}")
+
+    @classmethod
     def not_wide(cls, odd: Mapping[str, object]) -> Self:
         """Build the error for factor returns in another form; ``odd``: columns and their types."""
         found = [f"column {quoted(name)} is {_kind(dtype)}" for name, dtype in odd.items()]

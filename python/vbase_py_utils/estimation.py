@@ -28,6 +28,12 @@ from vbase_py_utils.inference import CovType
 from vbase_py_utils.irls import SolverOptions
 from vbase_py_utils.one_pass import one_pass
 from vbase_py_utils.panel import PERIOD, ArrowStream, PanelSpec, as_frame, selected
+from vbase_py_utils.periods import (
+    check_time_order,
+    check_time_type,
+    may_be_disordered,
+    warn_unless_time_order,
+)
 from vbase_py_utils.progress import Done, check_progress, counting
 from vbase_py_utils.results import CrossSectionFits, check_key_names, wide_factor_returns
 from vbase_py_utils.robust import HUBER_T
@@ -36,6 +42,8 @@ from vbase_py_utils.robust import HUBER_T
 # Hashing the rows into blocks takes as long as a third of the fits.
 BLOCK_ROWS = 2**24
 LAZY_BLOCKS = 1
+# What needs the order of time, in a message.
+SORTED = "sorted_by_period=True"
 # What is asked of the answer must not change the question.
 NO_PUSHDOWN = {
     "predicate_pushdown": False,
@@ -135,9 +143,10 @@ def factor_returns(
     tol, max_iter
         Stop when no fitted value moves by more than ``tol`` scales, or after ``max_iter`` steps.
     sorted_by_period
-        Promise that periods ascend. A LazyFrame is then read once, in batches: neither it nor, into
-        a sink, the answer need fit in memory. Filters on the period and limits, set on the answer,
-        restrict what is read; what is not read is not checked.
+        Promise that periods ascend in time; text that sorts otherwise is refused. A LazyFrame is
+        then read once, in batches: neither it nor, into a sink, the answer need fit in memory.
+        Filters on the period and limits, set on the answer, restrict what is read; what is not read
+        is not checked.
     progress
         Show a bar that counts periods, on a terminal or in a notebook (extra ``progress``).
 
@@ -323,7 +332,9 @@ def fit_cross_sections(
     fits = fit_frame(frame, spec, options, **ways)
     # What the portfolios need of the panel stays in memory with the fits.
     needed = frame.select(pl.nth(frame.columns.index(name)) for name in spec.columns)
-    portfolios = partial(portfolio_query, needed, spec, options, n_blocks=_n_blocks(frame))
+    portfolios = partial(
+        portfolio_query, needed, spec, options, n_blocks=_n_blocks(frame), warn=False
+    )
     return CrossSectionFits(fits, spec, options, cov_type, portfolios)
 
 
@@ -382,6 +393,7 @@ def fit_frame(
     # Without its name, which Polars might read as a pattern.
     periods = panel.get_column(spec.period).alias(PERIOD)
     if sorted_by_period:
+        check_time_order(periods, spec.period, SORTED)
         spec.check_order(periods, partial=False)
     try:
         with counting(periods.n_unique() if progress else None, progress=progress) as done:
@@ -393,13 +405,16 @@ def fit_frame(
                 cov_type=cov_type,
                 n_blocks=_n_blocks(panel),
                 done=done,
+                warn=False,
             )
             # The streaming engine would cut the columns into pieces.
-            return query.collect(engine="in-memory")
+            fits = query.collect(engine="in-memory")
     except PanelError:
         # The block that failed could count its own rows only.
         spec.check_values(spec.select(panel.lazy(), panel.schema).collect(), partial=False)
         raise
+    warn_unless_time_order(fits[PERIOD], spec.period)
+    return fits
 
 
 def _n_blocks(panel: pl.DataFrame) -> int:
@@ -417,28 +432,43 @@ def fit_query(
     progress: bool = False,
     n_blocks: int = LAZY_BLOCKS,
     done: Done | None = None,
+    warn: bool = True,
 ) -> pl.LazyFrame:
     """Plan the fits: one row per period, sorted, with the columns of ``fit_schema``.
 
     ``cov_type`` None: estimates only, for a fraction of the time. ``sorted_by_period``: read the
     panel once, in batches. ``n_blocks``: else, into how many blocks the periods are hashed. The
     numbers depend on neither. ``done`` is told how many periods have been fitted since last time.
+    ``warn``, when the query runs, of text whose order is not that of time.
     """
     schema = panel.collect_schema()
     spec.check_schema(schema)
     out = fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
     fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type, done=done)
     if sorted_by_period:
+        check_time_type(schema[spec.period], spec.period, SORTED)
         if on_failure == "raise":
             fit = partial(_fit_or_raise, fit=fit)
         return one_pass(panel, spec, fit, out, progress=progress)
     if progress:
         fit = partial(_fit_shown, fit=fit)
     fits = _by_blocks(panel, spec, fit, out, n_blocks)
-    if on_failure == "null":
-        return fits
-    # A filter or a limit set later must not hide a failed period.
-    return fits.map_batches(raise_on_failure, schema=out, **NO_PUSHDOWN)
+    if on_failure == "raise":
+        # A filter or a limit set later must not hide a failed period.
+        fits = fits.map_batches(raise_on_failure, schema=out, **NO_PUSHDOWN)
+    return _warning(fits, spec, out) if warn else fits
+
+
+def _warning(answer: pl.LazyFrame, spec: PanelSpec, out: pl.Schema) -> pl.LazyFrame:
+    """Warn, once when the query runs, of rows in the order of text that is not that of time."""
+    if not may_be_disordered(out[PERIOD]):
+        return answer
+
+    def warn(rows: pl.DataFrame) -> pl.DataFrame:
+        warn_unless_time_order(rows[PERIOD], spec.period)
+        return rows
+
+    return answer.map_batches(warn, schema=out, **NO_PUSHDOWN)
 
 
 def _by_blocks(
@@ -465,6 +495,7 @@ def portfolio_query(
     on_failure: OnFailure = "null",
     sorted_by_period: bool = False,
     n_blocks: int = LAZY_BLOCKS,
+    warn: bool = True,
 ) -> pl.LazyFrame:
     """Plan the factor portfolios: a row per period, asset and factor, sorted by period."""
     panel = panel.lazy()
@@ -472,8 +503,10 @@ def portfolio_query(
     out = portfolio_schema(schema[spec.period], schema[spec.asset])
     hold = partial(portfolio_block, spec=spec, options=options, on_failure=on_failure)
     if sorted_by_period:
+        check_time_type(schema[spec.period], spec.period, SORTED)
         return one_pass(panel, spec, hold, out)
-    return _by_blocks(panel, spec, hold, out, n_blocks)
+    answer = _by_blocks(panel, spec, hold, out, n_blocks)
+    return _warning(answer, spec, out) if warn else answer
 
 
 def _fit_or_raise(rows: pl.DataFrame, fit: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:

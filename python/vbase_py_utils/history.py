@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TypedDict, Unpack, overload
 
+import numpy as np
 import polars as pl
 
 from vbase_py_utils.arguments import (
@@ -26,12 +27,16 @@ from vbase_py_utils.panel import (
     as_frame,
     check_key_type,
 )
+from vbase_py_utils.past_variance import past_mean_squares
+from vbase_py_utils.periods import check_time_order, check_time_type
 from vbase_py_utils.results import CrossSectionFits
 
 # Names inside the queries, beside those of the panel.
-NUMBER, CUT, SQUARE, OWN = "number", "cut", "square", "own"
+NUMBER, SPECIFIC, SQUARE, TYPICAL, OWN = "number", "specific", "square", "typical", "own"
 # A specific return this small beside the median of its period is rounding.
 NO_RESIDUAL = 1e-8
+# The standard deviation of normal numbers over the median of their sizes.
+SD_OF_MEDIAN = 1.4826
 
 
 class WeightArguments(TypedDict, total=False):
@@ -42,6 +47,7 @@ class WeightArguments(TypedDict, total=False):
     half_life: float | None
     min_periods: int
     max_ratio: float
+    cut: float
     name: str
 
 
@@ -101,7 +107,8 @@ def lag_exposures(
     ------
     PanelError
         A column is missing, a key or named twice; a period or asset is null, a (period, asset) is
-        repeated. Of a LazyFrame, values are checked when the query runs.
+        repeated; periods are text whose order is not that of time, such as 01/31/2024 or "Jan-24".
+        Of a LazyFrame, values are checked when the query runs.
     ValueError, TypeError
         ``periods`` is no whole number >= 1; ``panel`` is not a frame, or a name no string.
 
@@ -123,7 +130,9 @@ def lag_exposures(
     frame = as_frame(panel, [period, asset, *names], others="keep")
     schema = frame.collect_schema()
     _check_columns("lagged", names, schema, period, asset)
-    rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", ()))
+    check_time_type(schema[period], period, "lag_exposures")
+    spec = PanelSpec(period, asset, "", ())
+    rows = _checked_rows(frame.lazy(), schema, spec, "lag_exposures")
     rows = rows.with_columns(pl.col(PERIOD).rank("dense").cast(pl.Int64).alias(NUMBER))
     inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
     past = {name: f"past {inner[name]}" for name in names}
@@ -157,13 +166,15 @@ def inverse_variance_weights(
     half_life: float | None = None,
     min_periods: int = 12,
     max_ratio: float = 20.0,
+    cut: float = 10.0,
     name: str = "inverse_variance_weight",
 ) -> pl.DataFrame | pl.LazyFrame:
     """Add regression weights for a second pass: 1 / the variance of past specific returns.
 
-    The variance of an asset is the mean square of its specific returns, cut to ``huber_t`` scales
-    by their robustness weights, in earlier periods. That of the period itself would count a return
-    less because it is large, and like those of later ones it takes no part.
+    The variance of an asset is the mean square of its specific returns in earlier periods, each cut
+    at ``cut`` of its own standard deviations before that. Robustness weights play no part: their
+    scale is that of the period, so they would hide how volatile an asset is. Nor does the period
+    itself, which would count a return less because it is large, or a later one.
 
     Parameters
     ----------
@@ -184,6 +195,11 @@ def inverse_variance_weights(
         zero because the asset is alone in its category, or but for rounding, do not count.
     max_ratio
         The largest inverse variance, in units of the median of its period.
+    cut
+        How many of the asset's own past standard deviations a specific return counts at most, so
+        that a wrong one does not hide the others. While the asset has fewer than ``min_periods``
+        earlier ones, of a typical standard deviation of the period: 1.4826 medians of the absolute
+        specific returns. Infinity cuts nothing.
     name
         Column to add.
 
@@ -197,8 +213,8 @@ def inverse_variance_weights(
     ------
     PanelError
         A column is missing, of the wrong type or in two roles, or ``name`` is there already; a
-        period or asset is null, a (period, asset) repeated, a weight negative. Of a LazyFrame,
-        values are checked when the query runs.
+        period or asset is null, a (period, asset) repeated, a weight negative; periods are text
+        whose order is not that of time. Of a LazyFrame, values are checked when the query runs.
     ValueError, TypeError
         A number is out of range; ``panel`` is not a frame, ``fits`` are no fits.
 
@@ -221,6 +237,7 @@ def inverse_variance_weights(
         check_number("half_life", half_life, "a finite number > 0 or None", at_least=math.ulp(0))
     check_number("min_periods", min_periods, "a whole number >= 1", at_least=1, whole=True)
     check_number("max_ratio", max_ratio, "a finite number >= 1", at_least=1)
+    check_number("cut", cut, "a number >= 1", at_least=1, at_most=math.inf)
     if not isinstance(fits, CrossSectionFits):
         raise TypeError(f"fits is {shown(fits)}, expected the result of fit_cross_sections")
     weights, name = check_optional_name("weights", weights), check_name("name", name)
@@ -237,19 +254,33 @@ def inverse_variance_weights(
         theirs = specific.collect_schema()[key]
         if schema[key] != theirs:
             raise PanelError.other_key_type(role, key, schema[key], theirs)
-    rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", (), weights))
+    use = "inverse_variance_weights"
+    check_time_type(schema[period], period, use)
+    spec = PanelSpec(period, asset, "", (), weights)
+    rows = _checked_rows(frame.lazy(), schema, spec)
     inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
-    # The specific return times the robustness weight.
-    cut = specific.select(
-        pl.nth(0).alias(PERIOD), pl.nth(1).alias(ASSET), (pl.nth(3) * pl.nth(4)).alias(CUT)
+    used = pl.when(pl.nth(4).is_not_null()).then(pl.nth(3))
+    returns = specific.select(pl.nth(0).alias(PERIOD), pl.nth(1).alias(ASSET), used.alias(SPECIFIC))
+    # Also of rows that the panel no longer has: they are history.
+    history = rows.with_row_index(NUMBER).join(
+        returns, on=[PERIOD, ASSET], how="full", coalesce=True
     )
-    own = _past_precision(half_life, int(min_periods)).over(ASSET, order_by=PERIOD)
+    history = history.with_columns(_informative().alias(SPECIFIC)).with_columns(**_squares())
+
+    def with_own(rows: pl.DataFrame) -> pl.DataFrame:
+        check_time_order(rows[PERIOD], period, use)
+        decay = 1.0 if half_life is None else 0.5 ** (1 / half_life)
+        return rows.with_columns(_past_precision(rows, decay, int(min_periods), float(cut)))
+
+    out = pl.Schema({**history.collect_schema(), OWN: pl.Float64()})
     answer = (
-        # Also of rows that the panel no longer has: they are history.
-        rows.with_row_index(NUMBER)
-        .join(cut, on=[PERIOD, ASSET], how="full", coalesce=True)
-        .with_columns(_squares().alias(SQUARE))
-        .with_columns(own.alias(OWN))
+        history.map_batches(
+            with_own,
+            schema=out,
+            predicate_pushdown=False,
+            projection_pushdown=False,
+            slice_pushdown=False,
+        )
         .filter(pl.col(NUMBER).is_not_null())
         .with_columns(_shrunk(float(shrinkage), float(max_ratio)).over(PERIOD).alias(WEIGHT))
         .sort(NUMBER)
@@ -261,31 +292,45 @@ def inverse_variance_weights(
     return answer if isinstance(frame, pl.LazyFrame) else answer.collect(engine="in-memory")
 
 
-def _squares() -> pl.Expr:
-    """Express squares of specific returns, null for those that are zero but for rounding.
+def _informative() -> pl.Expr:
+    """Express sizes of specific returns, null for those that are zero but for rounding.
 
     That is all an asset has which is alone in its category.
     """
-    size = pl.col(CUT).abs()
-    median = size.median()
-    told = pl.when(size > NO_RESIDUAL * median.over(PERIOD)).then(size)
+    size = pl.col(SPECIFIC).abs()
+    return pl.when(size > NO_RESIDUAL * size.median().over(PERIOD)).then(size)
+
+
+def _squares() -> dict[str, pl.Expr]:
+    """Express the squares of sizes, and a robust mean of those of the period."""
+    size = pl.col(SPECIFIC)
+    median = size.median().over(PERIOD)
     # So that squares are numbers in any unit; in that of the first period, no later one changes it.
-    unit = pl.when(median > 0).then(median).over(PERIOD).sort_by(PERIOD).drop_nulls().first()
-    return (told / unit).pow(2)
+    unit = median.sort_by(PERIOD).drop_nulls().first()
+    return {SQUARE: (size / unit).pow(2), TYPICAL: (SD_OF_MEDIAN * median / unit).pow(2)}
 
 
-def _past_precision(half_life: float | None, min_periods: int) -> pl.Expr:
-    """Express 1 / the mean of earlier squares of an asset, null where there are too few."""
-    square = pl.col(SQUARE)
-    count = square.is_not_null().cast(pl.Int64).cum_sum().shift(1)
-    if half_life is None:
-        mean = square.fill_null(0.0).cum_sum().shift(1) / count
-    else:
-        mean = square.ewm_mean(half_life=half_life, ignore_nulls=True).forward_fill().shift(1)
-    precision = 1 / mean
-    return pl.when((count >= min_periods) & precision.is_between(0, math.inf, "none")).then(
-        precision
+def _past_precision(rows: pl.DataFrame, decay: float, min_periods: int, cut: float) -> pl.Series:
+    """Give 1 / the mean of earlier squares of the asset, null where there are too few."""
+    order = rows[PERIOD].arg_sort()
+    lengths = rows[PERIOD].gather(order).rle().struct.field("len")
+    squares, typical = (
+        rows[name].gather(order).fill_null(math.nan).to_numpy() for name in (SQUARE, TYPICAL)
     )
+    means = np.empty(rows.height)
+    means[order.to_numpy()] = past_mean_squares(
+        squares,
+        typical,
+        rows[ASSET].rank("dense").gather(order).cast(pl.Int64).to_numpy() - 1,
+        np.cumsum([0, *lengths]),
+        decay=decay,
+        min_periods=min_periods,
+        cut=cut,
+    )
+    # Squares that have left the range of numbers are no history.
+    with np.errstate(divide="ignore"):
+        precision = pl.Series(OWN, 1 / means, nan_to_null=True)
+    return precision.set(~precision.is_between(0, math.inf, "none"), None)
 
 
 def _shrunk(shrinkage: float, max_ratio: float) -> pl.Expr:
@@ -302,8 +347,12 @@ def _shrunk(shrinkage: float, max_ratio: float) -> pl.Expr:
     return pl.when(inside).then(weights / weights.mean()).otherwise(given)
 
 
-def _checked_rows(rows: pl.LazyFrame, schema: pl.Schema, spec: PanelSpec) -> pl.LazyFrame:
+def _checked_rows(
+    rows: pl.LazyFrame, schema: pl.Schema, spec: PanelSpec, use: str | None = None
+) -> pl.LazyFrame:
     """Give all columns, in their order, names that no query misreads, and check the keys.
+
+    ``use``: what needs the order of the periods, if anything does.
 
     The keys are PERIOD and ASSET. If ``spec`` has weights, or none are wanted, WEIGHT is the last
     column: the weights, Float64, null where missing, or one.
@@ -319,6 +368,8 @@ def _checked_rows(rows: pl.LazyFrame, schema: pl.Schema, spec: PanelSpec) -> pl.
 
     def check(frame: pl.DataFrame) -> pl.DataFrame:
         spec.check_values(frame, partial=False)
+        if use is not None:
+            check_time_order(frame[PERIOD], spec.period, use)
         return frame
 
     return rows.select(*named, weight.alias(WEIGHT)).map_batches(

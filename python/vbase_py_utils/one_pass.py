@@ -14,6 +14,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from vbase_py_utils.panel import PERIOD, PanelSpec
+from vbase_py_utils.periods import check_time_order, may_be_disordered
 from vbase_py_utils.progress import counting
 from vbase_py_utils.threads import map_ahead
 
@@ -107,12 +108,14 @@ def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator
     held: list[pl.DataFrame] = []
     n_held = n_open = 0  # rows held, and those of the last period among them
     last: pl.Series | None = None
+    times = _Times(spec.period)
     for batch in batches:
         if batch.is_empty():
             continue
         keys = batch[PERIOD]
         runs = keys.rle().struct.unnest()
         periods = runs["value"] if last is None else pl.concat([last, runs["value"]])
+        times.add(runs["value"])
         spec.check_order(periods, partial=True)
         goes_on = last is not None and len(runs) == 1 and periods.n_unique() == 1
         n_open = runs["len"][-1] + (n_open if goes_on else 0)
@@ -127,8 +130,38 @@ def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator
             held, n_held = [together.select(pl.all().gather(rest))], n_open
             del together
             yield block.pop()
+    times.check()
     if held:
         yield pl.concat(held, rechunk=True)
+
+
+class _Times:
+    """Checks that the order of the periods is that of time, as they are read.
+
+    How text reads depends on all of it: what has been read is checked when it has doubled, and at
+    the end.
+    """
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self.seen: list[pl.Series] = []
+        self.count, self.least = 0, 2
+
+    def add(self, periods: pl.Series) -> None:
+        """Take the periods of a batch; raises as ``check_time_order``."""
+        if not may_be_disordered(periods.dtype):
+            return
+        self.seen.append(periods)
+        self.count += len(periods)
+        if self.count >= self.least:
+            self.check()
+            self.least = 2 * self.count
+
+    def check(self) -> None:
+        """Check all periods that have been read."""
+        if self.seen:
+            self.seen = [pl.concat(self.seen)]
+            check_time_order(self.seen[0], self.column, "sorted_by_period=True")
 
 
 def _conjuncts(predicate: pl.Expr | None) -> Iterator[pl.Expr]:
