@@ -103,8 +103,12 @@ def test_a_bad_value_of_a_panel_with_odd_keys(odd, fault):
 def test_periods_in_no_order_and_periods_that_fail(odd):
     name = ODD[odd]
     panel = PANEL.with_columns(pl.col("period") + name, twice=2 * pl.col("beta"))
-    with pytest.raises(PanelError, match=r"^period column 'period' is not sorted: ") as caught:
+    with pytest.raises(PanelError, match=r"^sorted_by_period=True needs the order of") as caught:
         factor_returns(panel, "beta", sorted_by_period=True)
+    is_one_sentence(caught.value)
+    ordered = panel.with_columns(panel["period"].cast(pl.Enum(panel["period"].unique().sort())))
+    with pytest.raises(PanelError, match=r"^period column 'period' is not sorted: ") as caught:
+        factor_returns(ordered, "beta", sorted_by_period=True)
     is_one_sentence(caught.value)
     for given in (panel, panel.lazy()):
         with pytest.raises(FitError, match=r"^the fit of 2 of 2 periods failed, for ") as caught:

@@ -499,6 +499,9 @@ def hostile_fits():
     )
     first = pl.col(HOSTILE[0]).str.ends_with("0")
     panel = panel.with_columns(pl.when(~first).then(pl.col(HOSTILE[2])).alias(HOSTILE[2]))
+    # Of a type that has an order.
+    periods = panel[HOSTILE[0]].unique(maintain_order=True)
+    panel = panel.with_columns(panel[HOSTILE[0]].cast(pl.Enum(periods)))
     return fit_cross_sections(
         panel,
         [HOSTILE[3], HOSTILE[4]],

@@ -168,6 +168,7 @@ RIGHT: dict[str, set[str]] = {
     "lags": {"0"},
     "shrinkage": {"0", "0.5"},
     "half_life": {"None", "0.5"},
+    "cut": {"inf"},
     "title": TEXTS,
     "name": TEXTS,  # of a new column
     # The first column, and what fits know themselves.

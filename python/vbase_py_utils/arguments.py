@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
@@ -97,6 +98,10 @@ def check_number(
     number: Any = value
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         raise TypeError(f"{name} is {shown(value)}, expected {expected}")
+    try:
+        size = float(number)
+    except OverflowError:
+        size = math.nan  # no float is so large
     kind = Integral if whole else Real
-    if not (isinstance(value, kind) and at_least <= number <= at_most):
+    if not (isinstance(value, kind) and at_least <= size <= at_most):
         raise ValueError(f"{name} is {shown(value)}, expected {expected}")

@@ -261,7 +261,10 @@ class PanelError(VbaseError, ValueError):
 
         ``use`` needs that order, ``what`` says what the periods are, ``instead`` what to write.
         """
-        return cls(f"{one_line(use)} cannot go by period column {column}: {what}; {instead}")
+        return cls(
+            f"{one_line(use)} needs the order of time, which period column {column} does not give: "
+            f"{what}; {instead}"
+        )
 
     @classmethod
     def not_wide(cls, odd: Mapping[str, object]) -> Self:

@@ -204,14 +204,17 @@ def _read_numbered(bare: pl.Series, strip: str) -> Iterator[Reading]:
                 texts = rewritten.zip_with(found, texts)
                 if (rewritten == bare).all():
                     continue
-                form = _literal(form, bare.filter(found))
+                form = _literal(form, bare.filter(found), bare.filter(~found))
                 cast += f'.str.replace(r"{_braces(form)}", "{_braces(new)}")'
             if not texts.is_null().all() and sorts_as_time(texts.drop_nulls()):
                 yield Reading(texts, cast if len(cast) <= CAST_CHARACTERS else "")
 
 
-def _literal(form: str, texts: pl.Series) -> str:
-    """Write a form as the first text has it about its two numbers, if all are like that."""
+def _literal(form: str, texts: pl.Series, others: pl.Series) -> str:
+    """Write a form as the first text has it about its two numbers, if all are like that.
+
+    None of the ``others``, which are of other forms, may be like that.
+    """
     match = re.match(form, texts[0])
     if match is None or '"' in texts[0]:
         return form
@@ -221,7 +224,8 @@ def _literal(form: str, texts: pl.Series) -> str:
     widths = (f"{{{width}}}" if width > 1 else "" for width in (two - one, four - three))
     numbers = [f"([0-9]{width})" for width in widths]
     plain = f"^{around[0]}{numbers[0]}{around[1]}{numbers[1]}{around[2]}$"
-    return plain if texts.str.contains(plain).all() else form
+    alone = texts.str.contains(plain).all() and not others.str.contains(plain).any()
+    return plain if alone else form
 
 
 def _braces(text: str) -> str:
