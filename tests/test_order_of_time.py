@@ -269,7 +269,7 @@ def drawn(ax):
 
 
 @by_form
-@by_type
+@pytest.mark.parametrize("kind", ["String", "Enum in order"])
 def test_premia_and_charts_are_those_of_the_calendar_or_refused(form, kind):
     panel = panel_of(labels_of(form, days_of(form), kind))
     fits = quiet(fit_cross_sections, panel, "x", period="date")

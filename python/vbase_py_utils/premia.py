@@ -91,7 +91,7 @@ def fama_macbeth(
     '0.020 0.0041 4.90'
     """
     check_lags(lags)
-    use = None if lags == 0 else f"lags={lags!r} (lags=0 needs no order)"
+    use = None if lags == 0 else f"lags={lags!r}, unlike lags=0,"
     _, factors = read_factor_returns(factor_returns, period, use)
     rows = [
         (name, *_premium(values.cast(pl.Float64).to_numpy(), lags))
