@@ -436,7 +436,7 @@ def test_ill_conditioned_designs_are_solved(condition, tolerance, rng):
 
 @pytest.mark.parametrize("name", ["huber_t", "tol", "max_iter"])
 def test_options_are_numbers(name):
-    with pytest.raises(TypeError, match=f"^{name} is of type str, expected a number$"):
+    with pytest.raises(TypeError, match=f"^{name} is '1', expected a number$"):
         SolverOptions(**{name: "1"})
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lstsq
 
+from vbase_py_utils.arguments import shown
 from vbase_py_utils.design import (
     EPS,
     Block,
@@ -88,33 +89,28 @@ class SolverOptions:
         """Refuse values the solver has no meaning for; take any number type as a Python number."""
         huber_t, tol, max_iter = (_float(self, name) for name in ("huber_t", "tol", "max_iter"))
         if not huber_t > 0:
-            given = _short(self.huber_t)
-            raise ValueError(f"huber_t is {given}, expected a number > 0 or infinity")
+            raise ValueError(f"huber_t is {shown(self.huber_t)}, expected a number > 0 or infinity")
         if not 0 < tol < 1:
-            raise ValueError(f"tol is {_short(self.tol)}, expected a number between 0 and 1")
+            raise ValueError(f"tol is {shown(self.tol)}, expected a number between 0 and 1")
         if not (max_iter >= 1 and max_iter.is_integer()):
-            raise ValueError(f"max_iter is {_short(self.max_iter)}, expected a whole number >= 1")
+            raise ValueError(f"max_iter is {shown(self.max_iter)}, expected a whole number >= 1")
         # A number of lower precision would carry it into the arithmetic.
         object.__setattr__(self, "huber_t", huber_t)
         object.__setattr__(self, "tol", tol)
         object.__setattr__(self, "max_iter", int(max_iter))
 
 
-def _short(number: float) -> str:
-    """Write a number for a message."""
-    text = repr(number)
-    return text if len(text) <= 30 else f"{number:g}"
-
-
 def _float(options: SolverOptions, name: str) -> float:
-    """Take an option of any number type; a Boolean is none."""
+    """Take an option of any number type but a Boolean."""
     value = getattr(options, name)
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} is of type {type(value).__name__}, expected a number")
+        raise TypeError(f"{name} is {shown(value)}, expected a number")
     try:
         return float(value)
     except OverflowError:
-        raise ValueError(f"{name} is beyond the range of a float, expected less") from None
+        raise ValueError(
+            f"{name} is beyond the range of a float, expected a number within it"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
