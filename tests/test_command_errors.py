@@ -39,7 +39,7 @@ WRONG = {
     "no such file": ("--panel {folder}/no.csv {job}", "no.csv does not exist"),
     "kind of file": (
         "--panel {folder}/broken.xlsx {job}",
-        "broken.xlsx is neither a .parquet nor a .csv file",
+        "broken.xlsx is not a .parquet, .csv or .csv.gz file",
     ),
     "kind of output": (
         "--panel {folder}/panel.csv {job} --out {folder}/o.txt",
@@ -85,7 +85,7 @@ WRONG = {
         "column 'asset' is named as asset and as returns",
     ),
     "no panel's name": ("--panel= {job}", "--panel is empty, expected the name of a file"),
-    "panel with NUL": ("--panel a\0.csv {job}", "holds a NUL character"),
+    "panel with NUL": ("--panel a\0.csv {job}", "has a NUL character"),
     "panel in a file": ("--panel {folder}/panel.csv/a.csv {job}", "a.csv does not exist"),
     "panel with a long name": (
         "--panel {folder}/" + "n" * 300 + ".csv {job}",
@@ -101,7 +101,7 @@ WRONG = {
     ),
     "output in gzip": (
         "--panel {folder}/panel.csv {job} --out {folder}/o.csv.gz",
-        "o.csv.gz: a .csv.gz file is read, not written; write .csv",
+        "o.csv.gz: .csv.gz files can only be read, write a .csv file",
     ),
     "output in a folder that takes no files": (
         "--panel {folder}/panel.csv {job} --out /proc/o.csv",
@@ -129,7 +129,8 @@ WRONG = {
     ),
     "another format": (
         "--panel {folder}/panel.csv {job} --period-format %m/%Y",
-        "period column 'period' is not of --period-format '%m/%Y' in 600 rows, for example '2023-",
+        "period column 'period' does not match --period-format '%m/%Y' in 600 rows, "
+        "for example '2023-",
     ),
     "empty exposure": (
         "--panel {folder}/panel.csv --exposures Factor_0, --returns return",

@@ -148,10 +148,10 @@ REFUSED = {
         "line 1 of {} is not UTF-8 text (byte 0xe9): save the file as UTF-8",
     ),
     "utf-16": (GOOD.decode().encode("utf-16"), "{} cannot be read: it is UTF-16, expected UTF-8"),
-    "nul": (b"p\0,a,r,x\n", "{} cannot be read: its header holds NUL characters, expected text"),
+    "nul": (b"p\0,a,r,x\n", "{} cannot be read: its header has NUL characters, expected text"),
     "carriage returns": (
         GOOD.replace(b"\n", b"\r"),
-        "{} cannot be read: its lines end in carriage returns alone, expected line feeds",
+        "{} cannot be read: its lines end in carriage returns without line feeds",
     ),
     "a carriage return inside": (
         HEAD + ROW + b"1,A\r,1,1\n",
@@ -176,8 +176,8 @@ REFUSED = {
     ),
     "the header again": (
         HEAD + ROW + HEAD + ROW,
-        "column 'r' holds its own name in 1 row: the header stands there again, "
-        "expected it in the first line alone",
+        "column 'r' holds its own name in 1 row: the header is repeated, "
+        "expected it only at the top of the file",
     ),
     "nul as a number": (
         HEAD + b"1,A,1\x00,1\n",
@@ -208,7 +208,9 @@ def test_a_header_that_reads_with_two_separators_asks(tmp_path):
         [], returns="r", weights=None, period="p", asset="a", intercept=True
     )
     (tmp_path / "p.csv").write_text("p,a,r,;p;a;r;\n")
-    with pytest.raises(PanelError, match=r"found with ',' and with ';' .* with --separator$"):
+    with pytest.raises(
+        PanelError, match=r"with the separator ',' and with ';'.* with --separator$"
+    ):
         read_panel(tmp_path / "p.csv", spec)
 
 

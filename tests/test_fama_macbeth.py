@@ -337,7 +337,7 @@ def test_lags_of_numpy_types():
 
 
 def test_no_frame_at_all():
-    with pytest.raises(TypeError, match="factor_returns is list, expected a Polars DataFrame or"):
+    with pytest.raises(TypeError, match="factor_returns is a list, expected a Polars DataFrame or"):
         fama_macbeth([1, 2, 3])
 
 

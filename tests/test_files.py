@@ -91,8 +91,8 @@ NO_PLACES = {
     + "n" * 300
     + ".csv": ".csv cannot be written: the name of the file or of a folder is too long",
     "": "path is empty, expected the name of a file",
-    "{folder}/a\0b.csv": "b.csv holds a NUL character, which no file name can",
-    "{folder}/\ud800.csv": r"\ud800.csv holds a character that no file name can",
+    "{folder}/a\0b.csv": "b.csv has a NUL character, which no file name can",
+    "{folder}/\ud800.csv": r"\ud800.csv has a character that no file name can",
 }
 
 
@@ -161,7 +161,7 @@ def test_what_is_no_frame_is_a_type_error(tmp_path, query):
         ("a.txt", r"a\.txt is neither a \.parquet nor a \.csv file$"),
         (".csv", r"\.csv is neither"),
         ("a", "a is neither"),
-        ("a.csv.gz", r"a \.csv\.gz file is read, not written; write \.csv$"),
+        ("a.csv.gz", r"\.csv\.gz files can only be read, write a \.csv file$"),
         ("a.gz", "neither"),
         ("a\nb.txt", r"a\\nb\.txt is neither"),
     ],

@@ -250,10 +250,6 @@ def test_a_missing_column_suggests_the_closest():
         factor_returns(PANEL.select(), "size", period="beta")
     with pytest.raises(PanelError, match=r"; it has the column 'w'$"):
         factor_returns(PANEL.select("w"), "beta")
-    error = PanelError.missing_columns("period", ["date"], ["data"], hint="a level of the index")
-    assert str(error) == (
-        "period column 'date' is not in the panel (a level of the index); it has the column 'data'"
-    )
 
 
 # --- lists of columns

@@ -374,11 +374,11 @@ def test_refusals_say_what_differs(case):
 
 def test_other_kinds_of_input_are_refused():
     y, X, w = cross_section()
-    with pytest.raises(TypeError, match="asset_returns is ndarray, expected a pandas Series"):
+    with pytest.raises(TypeError, match="asset_returns is a ndarray, expected a pandas Series"):
         run_cross_sectional_regression(y.to_numpy(), X, w)
-    with pytest.raises(TypeError, match="factor_loadings is Series, expected a pandas DataFrame"):
+    with pytest.raises(TypeError, match="factor_loadings is a Series, expected a pandas DataFrame"):
         run_cross_sectional_regression(y, y, w)
-    with pytest.raises(TypeError, match="weights_df is ndarray, expected a pandas DataFrame"):
+    with pytest.raises(TypeError, match="weights_df is a ndarray, expected a pandas DataFrame"):
         run_monthly_factor_returns(*market()[:2], w.to_numpy())
 
 

@@ -55,19 +55,20 @@ def test_whole_numbers_and_categories_are_read_as_their_text():
         (
             ["01/31/2024", "2024-13", "x\ny"],
             "%m/%d/%Y",
-            "period column 'p' is not of --period-format '%m/%d/%Y' in 2 rows, "
+            "period column 'p' does not match --period-format '%m/%d/%Y' in 2 rows, "
             "for example '2024-13'",
         ),
         (
             ["1Q24"],
             "%m/%Y",
-            "period column 'p' is not of --period-format '%m/%Y' in 1 row, for example '1Q24'; "
-            "quarters have no format: write them as 2024Q1, which is read without one",
+            "period column 'p' does not match --period-format '%m/%Y' in 1 row, "
+            "for example '1Q24'; "
+            "no format reads quarters: write them as 2024Q1, which needs no format",
         ),
         (
             ["02/30/2024"],
             "%m/%d/%Y",
-            "period column 'p' is not of --period-format '%m/%d/%Y' in 1 row, "
+            "period column 'p' does not match --period-format '%m/%d/%Y' in 1 row, "
             "for example '02/30/2024'",
         ),
         (
@@ -107,7 +108,7 @@ def test_a_format_without_a_year_is_refused(form):
 
 @pytest.mark.parametrize("form", ["%YQ%q", "%Y-Q%Q"])
 def test_quarters_have_no_format(form):
-    with pytest.raises(PanelError, match="quarters have no format: write them as 2024Q1"):
+    with pytest.raises(PanelError, match="no format reads quarters: write them as 2024Q1"):
         check_format(form)
 
 

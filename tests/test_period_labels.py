@@ -115,7 +115,7 @@ def test_years_of_another_length_are_refused(frequency):
             labelled([0, number, number, None], frequency)
         assert str(caught.value) == (
             "column 'date' has pandas periods outside the years 1 to 9999 in at least 2 rows, for "
-            f"example number {number}; expected years whose labels sort as time"
+            f"example period number {number}; expected years whose labels sort in the order of time"
         )
 
 

@@ -1386,7 +1386,8 @@ def test_dates_beyond_the_calendar_are_named_when_frames_have_none_in_common():
 def test_what_is_no_frame(chart, given):
     first = {"true_against_estimated": "truth", "robust_against_least_squares": "least_squares"}
     name = first.get(chart, FRAMES[chart])
-    kind = type(given).__name__
+    said = {list: "a list", dict: "a dict", np.ndarray: "a ndarray"}
+    kind = said.get(type(given), repr(given))
     with pytest.raises(TypeError, match=f"^{name} is {kind}, expected a Polars DataFrame or"):
         draw(chart, given)
 

@@ -167,7 +167,7 @@ def answers(function, frame):
     """Call a function of a panel; what is left out of a panel that comes back may be warned of."""
     with warnings.catch_warnings():
         if function in KEEP:
-            warnings.filterwarnings("ignore", "columns that cannot be made Polars", UserWarning)
+            warnings.filterwarnings("ignore", "columns that cannot be converted", UserWarning)
         return FUNCTIONS[function](frame)
 
 
@@ -229,8 +229,8 @@ def test_a_dataset_in_which_a_name_stands_twice():
     with pytest.raises(PanelError) as caught:
         factor_returns(dataset, "x")
     assert str(caught.value) == (
-        "panel is a pyarrow Dataset with 2 columns named 'a', from which pyarrow reads nothing: "
-        "rename one, or give the Table"
+        "panel is a pyarrow Dataset with 2 columns named 'a', which pyarrow cannot read: "
+        "rename one, or pass a Table"
     )
 
 
@@ -247,7 +247,7 @@ def test_a_column_left_out_of_the_answer_is_warned_of_once():
         (warning,) = caught
         message = str(warning.message)
         assert message == (
-            "columns that cannot be made Polars columns, or share their name, are left out of the "
+            "columns that cannot be converted, or share a name, are left out of the "
             "answer: 'note' (object), 'far' (complex128), 'twice' (int64) and 1 more"
         )
         assert len(message) <= 300
@@ -397,16 +397,16 @@ def test_keys_in_a_pandas_index(index, holds):
             answers(function, frame)
         assert str(caught.value) == (
             f"panel has no column {missing}, but its pandas index {holds}: "
-            "reset_index() makes columns of an index"
+            "turn the index into columns with reset_index()"
         )
         assert_as_without(function, frame.reset_index()[ROWS.columns])
 
 
 def test_keys_in_a_pandas_index_of_another_name():
     frame = ROWS.to_pandas().set_index(["period", "asset"])
-    with pytest.raises(PanelError, match="index holds 'date', 'id': reset_index"):
+    with pytest.raises(PanelError, match="index holds 'date', 'id': turn the index"):
         factor_returns(frame.rename_axis(["date", "id"]), "x")
-    with pytest.raises(PanelError, match="index has no name: reset_index"):
+    with pytest.raises(PanelError, match="index has no name: turn the index"):
         factor_returns(frame.rename_axis([None, None]), "x")
     # A frame with its keys as columns is not asked about its index.
     counted = frame.reset_index().set_index(pd.Index(range(100, 100 + N), name="row"))
@@ -518,7 +518,7 @@ def test_a_file_at_an_offset_is_read_as_a_dataset(tmp_path):
     times = pa.array(ROWS["period"].dt.epoch("us").to_list(), pa.timestamp("us", "+05:30"))
     table = ROWS.to_arrow().set_column(0, "period", times)
     pa.parquet.write_table(table, tmp_path / "panel.parquet")
-    with pytest.raises(PanelError, match=r"give a file as a pyarrow Dataset$") as caught:
+    with pytest.raises(PanelError, match=r"open the file as a pyarrow Dataset$") as caught:
         factor_returns(pl.scan_parquet(tmp_path / "panel.parquet"), "x")
     assert_one_line(caught.value)
     assert_frame_equal(

@@ -1,4 +1,4 @@
-"""Checks of arguments: one sentence that names the argument and shows little of what was given."""
+"""Checks of arguments: errors name the argument in one sentence and keep the value short."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from vbase_py_utils.text import one_line
 
-# Of a value in a message.
+# Characters of a value in a message.
 VALUE_CHARACTERS = 60
-# Values whose text is short and says what they are; of anything else the type is named.
+# Values that messages show; of anything else they name the type.
 PLAIN = (str, bytes, bool, int, float, complex, np.generic, type(None))
 
 
 def shown(value: object) -> str:
-    """Write a value for a message: plain ones as Python writes them, cut, others by their type."""
+    """Write a value for a message: plain ones as Python does, but shortened; others as a type."""
     if isinstance(value, PLAIN):
         try:
             return one_line(repr(value), VALUE_CHARACTERS)
@@ -37,7 +37,7 @@ def check_flag(name: str, value: object) -> bool:
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Raise TypeError for what is no text, ValueError for text that is not among the choices."""
+    """Raise TypeError unless the value is text, ValueError unless it is one of the choices."""
     expected = " or ".join(repr(choice) for choice in choices)
     if not isinstance(value, str):
         raise TypeError(f"{name} is {shown(value)}, expected {expected}")
@@ -45,36 +45,34 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
         raise ValueError(f"{name} is {shown(value)}, expected {expected}")
 
 
-def check_name(name: str, value: object) -> str:
-    """Give the name of a column; raise TypeError for what is no text."""
+def check_name(name: str, value: object, expected: str = "a column name") -> str:
+    """Give the name of a column; raise TypeError unless it is text."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} is {shown(value)}, expected a column name")
+        raise TypeError(f"{name} is {shown(value)}, expected {expected}")
     return str.__str__(value)
 
 
 def check_optional_name(name: str, value: object) -> str | None:
     """Give the name of a column or None; raise TypeError for anything else."""
-    if value is None or isinstance(value, str):
-        return None if value is None else str.__str__(value)
-    raise TypeError(f"{name} is {shown(value)}, expected a column name or None")
+    return None if value is None else check_name(name, value, "a column name or None")
 
 
 def check_list(name: str, value: object, expected: str) -> tuple[Any, ...]:
-    """Give what an argument lists, in its order; raise TypeError for what has no order or names.
+    """Give the items of a list or another sequence in order; raise TypeError for anything else.
 
-    A set is refused because its order changes from one process to the next, a frame and a
-    dictionary because their names are only half of what they hold.
+    A set is refused because its order changes from one process to the next; a frame and a
+    dictionary, because iterating over them gives the names and drops the values.
     """
     if isinstance(value, set | frozenset):
         raise TypeError(f"{name} is {shown(value)}, which has no order; expected {expected}")
-    halves = isinstance(value, Mapping | str | bytes) or hasattr(type(value), "columns")
-    if halves or not isinstance(value, Iterable) or getattr(value, "ndim", 1) != 1:
+    refused = isinstance(value, Mapping | str | bytes) or hasattr(type(value), "columns")
+    if refused or not isinstance(value, Iterable) or getattr(value, "ndim", 1) != 1:
         raise TypeError(f"{name} is {shown(value)}, expected {expected}")
     return tuple(value)
 
 
 def check_names(name: str, value: object, expected: str = "a list of names") -> tuple[str, ...]:
-    """Give names in their order, a single one as well; raise TypeError for anything else."""
+    """Give one name or several as a tuple, in order; raise TypeError for anything else."""
     values = (value,) if isinstance(value, str) else check_list(name, value, expected)
     for one in values:
         if not isinstance(one, str):
@@ -91,9 +89,9 @@ def check_number(
     at_most: float = sys.float_info.max,
     whole: bool = False,
 ) -> None:
-    """Raise TypeError for what is no number, a Boolean included, ValueError for one out of range.
+    """Raise TypeError unless the value is a number, ValueError unless it is in range.
 
-    ``expected`` says in words which numbers are right.
+    A Boolean is not taken as a number. ``expected``: the valid numbers in words, for the message.
     """
     number: Any = value
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):

@@ -1,4 +1,4 @@
-"""A panel in a csv file: its header and separator, its rows, and what is wrong with them."""
+"""Panels in csv files: find the separator and the header, read the rows, and name what is wrong."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from vbase_py_utils.errors import PanelError
 from vbase_py_utils.panel import PanelSpec
 from vbase_py_utils.period_formats import periods_of_format, typed_periods
 from vbase_py_utils.places import named
-from vbase_py_utils.text import one_line
+from vbase_py_utils.text import counted, first_line, one_line, quoted
 
-# What csv files write where a number is missing, in lower case.
+# How csv files mark a missing number, in lower case.
 MISSING = ["", "na", "n/a", "#n/a", "nan", "null", "none", ".", "-"]
-# Separators that are found by the header, and those that a message proposes.
+# Separators that are found from the header, and others that a message proposes.
 FOUND, PROPOSED = (",", ";", "\t"), ("|", ":", "^", "~", " ")
 # The longest line that is read, in bytes.
 LONGEST_LINE = 1 << 24
@@ -35,7 +35,7 @@ DECIMAL_COMMA = r"^[-+]?[0-9]*,[0-9]+([eE][-+]?[0-9]+)?$"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The names of the columns as they stand, what separates them, and how many lines they take."""
+    """The names of the columns as written, the separator, and how many lines the header takes."""
 
     names: list[str]
     separator: str
@@ -47,7 +47,7 @@ def read_csv_panel(
 ) -> pl.DataFrame:
     """Read the columns of ``spec`` as keys and numbers; see ``read_panel``.
 
-    Raises PanelError, which says what is wrong in which line, OSError from the system.
+    Raises PanelError that names the fault and its line, OSError if the system refuses.
     """
     try:
         with _opened(path) as file:
@@ -70,7 +70,7 @@ def read_csv_panel(
 
 
 def numbers(text: pl.Series) -> pl.Series:
-    """Turn text into Float64, signs for a missing number into null."""
+    """Turn text into Float64, and marks of a missing number into null."""
     text = text.str.strip_chars()
     text = text.set(text.str.to_lowercase().is_in(MISSING).fill_null(value=False), None)
     values = text.cast(pl.Float64, strict=False)
@@ -81,32 +81,32 @@ def numbers(text: pl.Series) -> pl.Series:
 
 
 def _no_numbers(name: str, bad: pl.Series) -> PanelError:
-    column, commas = one_line(repr(name), 60), bad.filter(bad.str.contains(DECIMAL_COMMA))
+    column, commas = quoted(name), bad.filter(bad.str.contains(DECIMAL_COMMA))
     if not commas.is_empty():
         example = commas[0]
         point = example.replace(",", ".")
         return PanelError(
-            f"column {column} has a decimal comma in {_rows(len(commas))}, for example "
-            f"{one_line(repr(example))}; expected a decimal point, {one_line(point)}"
+            f"column {column} has a decimal comma in {counted(len(commas), 'row')}, for example "
+            f"{quoted(example, EXAMPLE_CHARACTERS)}; expected a decimal point, {one_line(point)}"
         )
     repeats = int((bad == name.strip()).sum())
     if repeats:
         return PanelError(
-            f"column {column} holds its own name in {_rows(repeats)}: "
-            "the header stands there again, expected it in the first line alone"
+            f"column {column} holds its own name in {counted(repeats, 'row')}: "
+            "the header is repeated, expected it only at the top of the file"
         )
     return PanelError.no_numbers(name, len(bad), one_line(bad[0], EXAMPLE_CHARACTERS))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to read its bytes, unpacked if they are gzip, past a mark of their encoding."""
+    """Open a file to read bytes: unpack gzip, and skip a byte order mark."""
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
         packed = raw.read(2) == GZIP
         raw.seek(0)
         if path.suffix.lower() == ".gz" and not packed:
-            raise _unreadable(path, "it is not a gzip file, as its name has it")
+            raise _unreadable(path, "it is not a gzip file, although its name ends in .gz")
         file = cast("BinaryIO", stack.enter_context(gzip.open(raw))) if packed else raw
         start = file.read(3)
         if start[:2] in UTF_16:
@@ -117,7 +117,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _read_header(file: BinaryIO, path: Path, spec: PanelSpec, separator: str | None) -> Header:
-    """Read the first lines that hold something as names of columns, which are checked."""
+    """Read the names of the columns from the first line that is not blank, and check them."""
     text, n_lines = "", 0
     while not text.strip() or text.count('"') % 2:
         line = file.readline(LONGEST_LINE)
@@ -130,9 +130,9 @@ def _read_header(file: BinaryIO, path: Path, spec: PanelSpec, separator: str | N
         text = text if text.strip() else ""
         text += _decoded(line, path, n_lines)
     if "\r" in text.removesuffix("\n").removesuffix("\r"):
-        raise _unreadable(path, "its lines end in carriage returns alone, expected line feeds")
+        raise _unreadable(path, "its lines end in carriage returns without line feeds")
     if "\0" in text:
-        raise _unreadable(path, "its header holds NUL characters, expected text")
+        raise _unreadable(path, "its header has NUL characters, expected text")
     separator = separator or _separator(text, path, spec.columns)
     names = _fields(text, separator, path)
     try:
@@ -145,21 +145,21 @@ def _read_header(file: BinaryIO, path: Path, spec: PanelSpec, separator: str | N
     for name in spec.columns:
         if names.count(name) > 1:
             raise PanelError(
-                f"{one_line(repr(name), 60)} stands {names.count(name)} times in the header of "
+                f"{quoted(name)} stands {names.count(name)} times in the header of "
                 f"{named(path)}, expected once"
             )
     return Header(names, separator, n_lines)
 
 
 def _separator(text: str, path: Path, wanted: list[str]) -> str:
-    """Find what separates the columns by which all that are wanted are there."""
+    """Find the separator with which the header has all wanted columns."""
     found = [separator for separator in FOUND if _has_all(text, separator, path, wanted)]
     if len(found) > 1:
         raise PanelError(
-            f"the columns of {named(path)} are found with {found[0]!r} and with {found[1]!r} "
-            "between them: choose one with --separator"
+            f"{named(path)} has the columns with the separator {found[0]!r} and with {found[1]!r}: "
+            "choose one with --separator"
         )
-    # Without any, a message lists the columns: of the separator that makes most of them.
+    # If there is none, a message lists the columns, so take the separator that gives most of them.
     return found[0] if found else max(FOUND, key=lambda s: len(_fields(text, s, path)))
 
 
@@ -182,7 +182,7 @@ def _fields(text: str, separator: str, path: Path) -> list[str]:
 
 
 def _read_rows(file: BinaryIO, path: Path, header: Header, wanted: list[str]) -> pl.DataFrame:
-    """Read the wanted columns as text; blank lines are passed over."""
+    """Read the wanted columns as text, and skip blank lines."""
     inner = {f"c{header.names.index(name)}": name for name in wanted}
     try:
         table = _parse(file, header, list(inner), skip_blank=False)
@@ -199,7 +199,7 @@ def _read_rows(file: BinaryIO, path: Path, header: Header, wanted: list[str]) ->
 
 
 def _parse_again(path: Path, header: Header, columns: list[str]) -> pa.Table:
-    """Parse a file once more, of which lines of blanks are all that could be ragged."""
+    """Parse a file again whose only ragged lines are lines of blanks, and skip those."""
     try:
         with _opened(path) as file:
             for _ in range(header.n_lines):
@@ -210,15 +210,14 @@ def _parse_again(path: Path, header: Header, columns: list[str]) -> pa.Table:
             raise _unreadable(
                 path, f"one of its lines is longer than {LONGEST_LINE >> 20} MB"
             ) from error
-        raise _unreadable(path, one_line(str(error), 100)) from error
+        raise _unreadable(path, first_line(error)) from error
 
 
 def _parse(file: BinaryIO, header: Header, columns: list[str], *, skip_blank: bool) -> pa.Table:
-    """Parse what is below the header, as text; raises ArrowInvalid.
+    """Parse the lines below the header as text; raises ArrowInvalid.
 
-    Lines without any character are no rows; ``skip_blank``: nor are those of blanks. The text of
-    other ragged lines may not be such as Python decodes, which Arrow then complains of on the
-    screen: it must be known that there are none.
+    Empty lines are skipped; ``skip_blank`` also skips lines of blanks. Use it only if no other line
+    is ragged: Arrow would print a complaint about a ragged line that Python cannot decode.
     """
 
     def handle(row: arrow_csv.InvalidRow) -> str:
@@ -244,7 +243,7 @@ def _parse(file: BinaryIO, header: Header, columns: list[str], *, skip_blank: bo
 
 
 def _fault(file: BinaryIO, path: Path, header: Header) -> PanelError | None:
-    """Find the first line with another number of fields than the header, or that is no text."""
+    """Find the first line that is not text, or has more or fewer fields than the header."""
     lines = itertools.islice(file, header.n_lines, None)
     decoded = (_decoded(line, path, header.n_lines + i) for i, line in enumerate(lines, 1))
     rows = csv.reader(decoded, delimiter=header.separator)
@@ -266,7 +265,7 @@ def _fault(file: BinaryIO, path: Path, header: Header) -> PanelError | None:
 
 
 def _not_csv(error: csv.Error) -> str:
-    """Say what Python's csv reader complains of."""
+    """Say in words why Python's csv reader failed."""
     text = str(error)
     if "new-line" in text:
         return "holds a carriage return outside quotes"
@@ -277,10 +276,10 @@ def _not_csv(error: csv.Error) -> str:
 
 def _ragged(path: Path, row: list[str], lines: tuple[int, int], expected: int) -> PanelError:
     start, end = lines
-    count = f"{len(row)} field{'' if len(row) == 1 else 's'}"
     hint = f"; it goes on to line {end}: is a quote not closed?" if end > start else ""
     return PanelError(
-        f"line {start} of {named(path)} has {count}, expected {expected} as in the header{hint}"
+        f"line {start} of {named(path)} has {counted(len(row), 'field')}, "
+        f"expected {expected} as in the header{hint}"
     )
 
 
@@ -293,10 +292,6 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
             f"line {number} of {named(path)} is not UTF-8 text (byte 0x{byte:02x}): "
             "save the file as UTF-8"
         ) from None
-
-
-def _rows(count: int) -> str:
-    return f"{count} row{'' if count == 1 else 's'}"
 
 
 def _unreadable(path: Path, why: str) -> PanelError:

@@ -6,19 +6,14 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Self
 
-from vbase_py_utils.text import listed, one_line, quoted
+from vbase_py_utils.text import counted, listed, one_line, quoted, type_name
 
-# Of a type and of an example in a message; of two lists of names in one, each.
-TYPE_CHARACTERS, EXAMPLE_CHARACTERS, HALF_LIST = 60, 80, 70
-
-
-def _kind(dtype: object) -> str:
-    """Write a type, cut: those of structs and Enums can be long."""
-    return one_line(str(dtype), TYPE_CHARACTERS)
+# Characters of an example in a message, and of each list of names where it has two.
+EXAMPLE_CHARACTERS, HALF_LIST = 80, 70
 
 
 def _example(text: str) -> str:
-    """Write an example of keys or values on one line, cut."""
+    """Write an example of keys or values on one line, shortened."""
     return one_line(text, EXAMPLE_CHARACTERS)
 
 
@@ -31,21 +26,21 @@ def _columns(names: Sequence[str]) -> str:
 
 
 def _closest(name: str, names: Sequence[str]) -> str | None:
-    """Find the name that another one was probably meant to be."""
+    """Find the name that was probably meant."""
     lower = {other.lower(): other for other in reversed(names)}
     found = get_close_matches(str(name).lower(), lower, n=1)
     return lower[found[0]] if found else None
 
 
 def _rows(count: int, *, at_least: bool) -> str:
-    return f"{'at least ' if at_least else ''}{count} row{'' if count == 1 else 's'}"
+    return ("at least " if at_least else "") + counted(count, "row")
 
 
 class VbaseError(Exception):
-    """Base class of every error this library defines; its message is one line.
+    """Base class of every error this library defines; the message is one line.
 
-    Of an error raised inside an expression, Polars writes below the message where that was. This
-    is left out.
+    Below the message of an error that an expression raises, Polars writes where it was raised. That
+    part is dropped.
 
     Examples
     --------
@@ -55,7 +50,7 @@ class VbaseError(Exception):
     """
 
     def __init__(self, *args: object) -> None:
-        """Keep the message without what Polars writes below an empty line."""
+        """Keep the message up to the first empty line, below which Polars writes."""
         super().__init__(*(a.partition("\n\n")[0] if isinstance(a, str) else a for a in args))
 
 
@@ -81,26 +76,22 @@ class PanelError(VbaseError, ValueError):
         missing: Sequence[str],
         available: Sequence[str],
         frame: str = "the panel",
-        hint: str = "",
     ) -> Self:
-        """Build the error for columns that are not in the frame; ``role`` "" for those of no role.
+        """Build the error for columns that are not in the frame; ``role`` may be empty.
 
-        ``hint``: where they are instead and how to make them columns. Without one, the name that is
-        closest to the first is suggested.
+        The message suggests the column whose name is closest to the first.
         """
         noun, are = ("column", "is") if len(missing) == 1 else ("columns", "are")
         close = _closest(missing[0], available)
-        if not hint and close is not None:
-            hint = f"did you mean {quoted(close, HALF_LIST // 2)}?"
+        hint = "" if close is None else f" (did you mean {quoted(close, HALF_LIST // 2)}?)"
         return cls(
-            f"{role} {noun} {listed(missing, room=HALF_LIST)} {are} not in {frame}".lstrip()
-            + (f" ({hint})" if hint else "")
-            + f"; it has {_columns(available)}"
+            f"{role} {noun} {listed(missing, room=HALF_LIST)} {are} not in {frame}{hint}; "
+            f"it has {_columns(available)}".lstrip()
         )
 
     @classmethod
     def nothing_selected(cls, argument: str, available: Sequence[str]) -> Self:
-        """Build the error for a selector without a column, or with one that is not there."""
+        """Build the error for a selector that matches no column, or names one that is missing."""
         return cls(
             f"{argument} is a selector whose columns are not in the panel; "
             f"it has {_columns(available)}"
@@ -108,9 +99,9 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def not_numeric(cls, role: str, column: str, dtype: object) -> Self:
-        """Build the error for a value column of another kind than numbers; ``role`` "" for none."""
+        """Build the error for a column of values that are not numbers; ``role`` may be empty."""
         what = f"{role} column {quoted(column)}".lstrip()
-        return cls(f"{what} is {_kind(dtype)}, expected a numeric type: cast it first")
+        return cls(f"{what} is {type_name(dtype)}, expected a numeric type: cast it first")
 
     @classmethod
     def no_numbers(cls, column: str, count: int, example: str) -> Self:
@@ -123,7 +114,7 @@ class PanelError(VbaseError, ValueError):
     def bad_key_type(cls, role: str, column: str, dtype: object) -> Self:
         """Build the error for a key column that cannot be hashed and sorted."""
         return cls(
-            f"{role} column {quoted(column)} is {_kind(dtype)}, "
+            f"{role} column {quoted(column)} is {type_name(dtype)}, "
             "expected a plain type such as a date, a string or an integer"
         )
 
@@ -135,7 +126,7 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def repeated_exposures(cls, names: Sequence[object], argument: str = "exposures") -> Self:
-        """Build the error for an exposure, or another column, named more than once."""
+        """Build the error for an exposure, or a column of another argument, named twice."""
         return cls(f"{argument} named more than once: {listed(names)}; expected each name once")
 
     @classmethod
@@ -151,12 +142,12 @@ class PanelError(VbaseError, ValueError):
         """Build the error for a column whose categories are not known from its type."""
         if text:
             return cls(
-                f"category column {quoted(column)} is {_kind(dtype)}, "
+                f"category column {quoted(column)} is {type_name(dtype)}, "
                 "expected an Enum, since the factors of a lazy query must be known before it runs: "
                 "cast it to pl.Enum(names)"
             )
         return cls(
-            f"category column {quoted(column)} is {_kind(dtype)}, "
+            f"category column {quoted(column)} is {type_name(dtype)}, "
             "expected text or an Enum: cast it first"
         )
 
@@ -186,8 +177,8 @@ class PanelError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for a key whose type differs from that of another frame."""
         return cls(
-            f"{role} column {quoted(column)} is {_kind(dtype)}, "
-            f"expected {_kind(theirs)} as in {where}: cast it first"
+            f"{role} column {quoted(column)} is {type_name(dtype)}, "
+            f"expected {type_name(theirs)} as in {where}: cast it first"
         )
 
     @classmethod
@@ -269,7 +260,7 @@ class PanelError(VbaseError, ValueError):
     @classmethod
     def not_wide(cls, odd: Mapping[str, object]) -> Self:
         """Build the error for factor returns in another form; ``odd``: columns and their types."""
-        found = [f"column {quoted(name)} is {_kind(dtype)}" for name, dtype in odd.items()]
+        found = [f"column {quoted(name)} is {type_name(dtype)}" for name, dtype in odd.items()]
         return cls(
             f"{found[0] if found else 'there is no column beside the period'}; expected factor "
             "returns as one row per period and one numeric column per factor"
@@ -287,7 +278,7 @@ class PanelError(VbaseError, ValueError):
 
 
 class FitError(VbaseError, ValueError):
-    """A period has no answer or did not converge, and the caller asked to be told.
+    """A period has no answer or did not converge, and the caller asked for an error.
 
     Examples
     --------
@@ -311,7 +302,7 @@ class FitError(VbaseError, ValueError):
         """
         which = f"{count} of {n_periods} periods"
         if n_periods is None:
-            which = f"at least {count} period{'' if count == 1 else 's'}"
+            which = f"at least {counted(count, 'period')}"
         return cls(
             f"the fit of {which} failed, for example period {one_line(period)}: {status}: {reason}"
         )

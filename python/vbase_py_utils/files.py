@@ -11,21 +11,12 @@ from vbase_py_utils.csv_panel import read_csv_panel
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.panel import ArrowStream, PanelSpec, as_frame
 from vbase_py_utils.period_formats import periods_of_format
-from vbase_py_utils.places import (
-    REASON_CHARACTERS,
-    as_path,
-    check_place,
-    named,
-    reason_of,
-    whole_file,
-)
+from vbase_py_utils.places import as_path, check_place, named, reason_of, whole_file
 from vbase_py_utils.sources import plain_frame
-from vbase_py_utils.text import one_line
-
-__all__ = ["check_place", "check_target", "read_panel", "sink_file", "whole_file"]
+from vbase_py_utils.text import first_line, quoted, type_name
 
 PARQUET, CSV, CSV_GZ = ".parquet", ".csv", ".csv.gz"
-# The first and the last bytes of a parquet file; the second ones are of an encrypted one.
+# The bytes that a parquet file begins and ends with, and those of an encrypted one.
 PARQUET_MARKS = (b"PAR1", b"PARE")
 
 
@@ -40,13 +31,13 @@ def read_panel(
 
     In csv files, returns, weights and exposures are numbers, with the usual signs for a missing
     one; assets are text; periods are whole numbers, dates or times if all of them are, else text.
-    ``separator``: between the fields of csv; ``None``: found by the header. ``period_format``: how
-    text periods are written, as ``strptime`` has it.
+    ``separator``: the character between the fields of csv; ``None`` finds it from the header.
+    ``period_format``: how text periods are written, in the notation of ``strptime``.
     """
     path = as_path(path, "--panel")
     kind = _kind_of(path)
     if kind is None:
-        raise PanelError(f"{named(path)} is neither a {PARQUET} nor a {CSV} file, nor a {CSV_GZ}")
+        raise PanelError(f"{named(path)} is not a {PARQUET}, {CSV} or {CSV_GZ} file")
     try:
         if not path.is_file():
             what = "is not a file" if path.exists() else "does not exist"
@@ -78,32 +69,33 @@ def _read_parquet(path: Path, spec: PanelSpec) -> pl.DataFrame:
         spec.check_names(schema)
         return scan.select(pl.nth(schema.names().index(name)) for name in spec.columns).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PanelError(
             f"{named(path)} cannot be read: it is damaged, or of a kind that Polars does not know "
-            f"({one_line(reason, REASON_CHARACTERS)})"
+            f"({first_line(error)})"
         ) from error
 
 
 def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path) -> None:
-    """Write a frame, or the answer of a query, into a file that is there whole or not at all.
+    """Write a frame, or the answer of a query, to a file that appears whole or not at all.
 
-    Polars' own sinks may leave a file that reads as if it were whole when the query fails. This
-    one writes beside the target and renames.
+    If a query fails, Polars' own sinks may leave a file that reads as if it were whole. This
+    function writes to a temporary folder beside the target, then renames.
 
     Parameters
     ----------
     query
-        Any frame. A lazy one is sunk, not collected, so that it need not fit in memory.
+        Any frame that ``factor_returns`` takes. A LazyFrame is sunk, not collected, so that the
+        answer need not fit in memory.
     path
-        A file whose name ends in .parquet or .csv; one that exists is replaced at the end.
+        A file whose name ends in .parquet or .csv. A file that exists is replaced at the end; it
+        keeps its permissions, and a link to it stays a link.
 
     Raises
     ------
     PanelError
-        The name ends otherwise, is that of a directory, or its directory is not there or takes no
-        files; then the query does not run. A column has a type that the file cannot hold, or the
-        disk is full.
+        ``path`` ends otherwise, is a directory, or lies in a directory that does not exist or
+        takes no files, or a column has a type that the file cannot hold: then the query does not
+        run. Or the disk is full.
     TypeError
         ``query`` is not a frame, ``path`` neither a string nor a path.
     Exception
@@ -135,21 +127,22 @@ def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path
 def check_target(path: object, argument: str = "path") -> Path:
     """Give the path of a parquet or csv file that can be written.
 
-    Raises PanelError for another kind or where no file can be, TypeError for what is no path.
+    Raises PanelError if the file is of another kind or cannot be written, TypeError unless ``path``
+    is a string or a path.
     """
     place = as_path(path, argument)
     kind = _kind_of(place)
     if kind == CSV_GZ:
-        raise PanelError(f"{named(place)}: a {CSV_GZ} file is read, not written; write {CSV}")
+        raise PanelError(f"{named(place)}: {CSV_GZ} files can only be read, write a {CSV} file")
     if kind is None:
         raise PanelError(f"{named(place)} is neither a {PARQUET} nor a {CSV} file")
     return check_place(place, argument)
 
 
 def _kind_of(path: Path) -> str | None:
-    """Give the ending of a name that says how the file is read, if it has one."""
+    """Give the ending by which the kind of a file is known, if the name has one."""
     name = path.name.lower()
-    # A name is more than its ending.
+    # An ending alone, such as ".csv", is the name of a hidden file.
     return next((end for end in (PARQUET, CSV, CSV_GZ) if name.endswith(end) and name != end), None)
 
 
@@ -163,6 +156,6 @@ def _check_types(schema: pl.Schema, *, csv: bool) -> None:
         if refused:
             advice = f"write {other}" if csv else "cast it first"
             raise PanelError(
-                f"column {one_line(repr(name), 60)} is {one_line(str(dtype), 60)}, "
+                f"column {quoted(name)} is {type_name(dtype)}, "
                 f"which a {kind} file cannot hold: {advice}"
             )

@@ -1,7 +1,7 @@
-"""Processes made by fork: one sentence where Polars would wait for ever.
+"""Forked processes: raise an error at once where Polars would wait for ever.
 
-A fork copies the thread that asks for it and no other. Once Polars has started its threads, a
-forked child waits for threads that it does not have.
+A fork copies only the thread that calls it. Once Polars has started its threads, a forked child
+waits for threads that it does not have.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Where Linux names the threads of this process, and how those begin that Polars starts when it
-# first works. The ones it starts when it is imported do no harm.
+# Where Linux lists the threads of this process, and how the names begin of threads that Polars
+# starts with its first query. The threads that it starts on import do no harm.
 THREADS = Path("/proc/self/task")
 STARTED_BY_POLARS = ("polars-0", "tokio-rt-worker", "async-executor")
 
 _worked = False  # whether this library has been called in this process
 _started = False  # whether Polars had its threads when this process was last forked
-_lost = False  # whether this process was forked without them
+_lost = False  # whether this process is a fork without them
 
 
 def check_process() -> None:
@@ -32,7 +32,7 @@ def check_process() -> None:
 
 
 def _has_started() -> bool:
-    """Whether Polars has its threads; where they have no names, whether this library worked."""
+    """Whether Polars has started its threads; if none can be listed, whether we were called."""
     try:
         names = [(task / "comm").read_text() for task in THREADS.iterdir()]
     except OSError:

@@ -83,7 +83,8 @@ class PanelSpec:
     ) -> PanelSpec:
         """Check the names against each other; a single exposure may be given as a string.
 
-        Raises PanelError for names that are repeated or in two roles, TypeError for no strings.
+        Raises PanelError for a name that is repeated or has two roles, TypeError for anything but
+        names.
         """
         names = check_names("exposures", exposures, "a list of column names, or a selector")
         returns, weights = check_name("returns", returns), check_optional_name("weights", weights)
@@ -357,7 +358,7 @@ def check_key_type(role: str, column: str, dtype: pl.DataType) -> None:
 
 
 def selected(argument: str, selector: Selector, schema: pl.Schema) -> list[str]:
-    """Name the columns that a selector matches, in the order of the schema; PanelError if none."""
+    """List the columns that a selector matches, in the order of the schema; PanelError if none."""
     names = []
     with contextlib.suppress(pl.exceptions.ColumnNotFoundError):
         names = list(expand_selector(schema, selector))
@@ -379,11 +380,9 @@ def as_frame(
     *,
     others: Others = "drop",
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Take any accepted frame as Polars', as ``read_frame`` does.
+    """Make a Polars frame of any frame that is accepted; see ``read_frame``.
 
-    ``columns``: those that are needed, keys first, or a function that gives them from the names of
-    all. ``others``: what becomes of the other columns of a frame that is not Polars'. Raises
-    RuntimeError in a process that was forked after Polars had started its threads.
+    Raises also RuntimeError in a process that was forked after Polars had started threads.
     """
     check_process()
     return read_frame(panel, columns, argument, others)

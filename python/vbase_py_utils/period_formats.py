@@ -1,4 +1,4 @@
-"""Periods that a file holds as text: dates, times and months of a known format, and as output."""
+"""Periods as text in files: read dates, times and months, and write them back readably."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import polars as pl
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.text import one_line
+from vbase_py_utils.text import counted, first_line, quoted, type_name
 
 DATETIME_FORMATS = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
 DIRECTIVE = re.compile(r"%[-_0.:#]?[0-9]?([A-Za-z+%])")
@@ -15,15 +15,15 @@ DIRECTIVE = re.compile(r"%[-_0.:#]?[0-9]?([A-Za-z+%])")
 YEAR, MONTH, DAY = set("YyGgFDxcsv+"), set("mbBhjFDxcsv+"), set("dejFDxcsv+")
 TIME, WEEK, WEEKDAY = set("HIklMSTRXrfczs+"), set("GgVUW"), set("uwaA")
 QUARTER = set("Qq")
-# What completes a format that names no day: text and directives for the first, and how the period
-# is written then, so that text sorts as time.
+# How to read a format without a day: text and directives to append so that it is the first day, and
+# a format of labels that sort in the order of time.
 MONTHS, YEARS, WEEKS = (" 1", " %d", "%Y-%m"), (" 1 1", " %m %d", "%Y"), (" 1", " %u", "%G-W%V")
 ARGUMENT = "--period-format"
-NO_QUARTERS = "quarters have no format: write them as 2024Q1, which is read without one"
+NO_QUARTERS = "no format reads quarters: write them as 2024Q1, which needs no format"
 
 
 def typed_periods(text: pl.Series) -> pl.Series:
-    """Turn text into whole numbers, dates or times where every one is such, else leave it."""
+    """Turn text into whole numbers, dates or times if all of it is; else leave it."""
     whole = text.cast(pl.Int64, strict=False)
     # "007" is a label: as a number it would come back as another text.
     if (whole.cast(pl.String).eq_missing(text)).all():
@@ -38,10 +38,10 @@ def typed_periods(text: pl.Series) -> pl.Series:
 
 
 def periods_of_format(keys: pl.Series, form: str) -> pl.Series:
-    """Turn text, or whole numbers, into dates or times, those without a day into labels.
+    """Turn text or whole numbers into dates or times, or into labels if the format has no day.
 
     Months become text such as 2024-01, weeks 2024-W05, years 2024. Raises PanelError for a format
-    without a year and for periods that are not written so.
+    without a year, and for periods that do not match the format.
     """
     text = _as_text(keys)
     extra, directives, shown = _completed(form)
@@ -53,21 +53,20 @@ def periods_of_format(keys: pl.Series, form: str) -> pl.Series:
         else:
             parsed = texts.str.to_date(form + directives, strict=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
-        reason = str(error).splitlines()[0].removeprefix("Invalid format string: ")
-        raise PanelError(f"{_named(form)} cannot be used: {one_line(reason, 120)}") from error
+        reason = first_line(error).removeprefix("Invalid format string: ")
+        raise PanelError(f"{_named(form)} cannot be used: {reason}") from error
     bad = text.filter(parsed.is_null() & text.is_not_null())
     if not bad.is_empty():
-        count = f"{len(bad)} row{'' if len(bad) == 1 else 's'}"
         quarters = f"; {NO_QUARTERS}" if re.search("[Qq][1-4]|[1-4][Qq]", bad[0]) else ""
         raise PanelError(
-            f"period column {one_line(repr(keys.name), 40)} is not of {_named(form)} in {count}, "
-            f"for example {one_line(repr(bad[0]))}{quarters}"
+            f"period column {_short(keys.name)} does not match {_named(form)} in "
+            f"{counted(len(bad), 'row')}, for example {_short(bad[0])}{quarters}"
         )
     return parsed if shown is None else parsed.dt.strftime(shown)
 
 
 def check_format(form: str) -> None:
-    """Raise PanelError for a format that no period has."""
+    """Raise PanelError for a format that cannot be one of periods."""
     used = _directives(form)
     if used & QUARTER:
         raise PanelError(f"{_named(form)} cannot be used: {NO_QUARTERS}")
@@ -76,7 +75,7 @@ def check_format(form: str) -> None:
 
 
 def readable(periods: pl.Series) -> pl.Series:
-    """Give times that are all midnight as dates, and others without zeros after their seconds."""
+    """Write times as dates if all are midnight, else without zeros after the seconds."""
     if periods.dtype != pl.Datetime or periods.null_count() == len(periods):
         return periods
     local = periods.dt.replace_time_zone(None)
@@ -96,14 +95,14 @@ def _as_text(keys: pl.Series) -> pl.Series:
         or keys.dtype.is_integer()
     ):
         raise PanelError(
-            f"period column {one_line(repr(keys.name), 40)} is {one_line(str(keys.dtype))}, "
+            f"period column {_short(keys.name)} is {type_name(keys.dtype)}, "
             f"expected text with {ARGUMENT}"
         )
     return keys.cast(pl.String)
 
 
 def _completed(form: str) -> tuple[str, str, str | None]:
-    """Give what completes text and format to a date, and how the period is written then."""
+    """Give the text and the directives that complete a date, and the format of its label."""
     check_format(form)
     used = _directives(form)
     if used & DAY or used & TIME:
@@ -120,4 +119,8 @@ def _directives(form: str) -> set[str]:
 
 
 def _named(form: str) -> str:
-    return f"{ARGUMENT} {one_line(repr(form))}"
+    return f"{ARGUMENT} {_short(form)}"
+
+
+def _short(text: str) -> str:
+    return quoted(text, 40)

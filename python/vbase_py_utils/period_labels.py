@@ -1,4 +1,4 @@
-"""Columns of pandas periods, which Polars holds as their number, as the labels that pandas prints.
+"""Turn pandas periods, which Polars stores as numbers, into the labels that pandas prints.
 
 pandas counts periods of any frequency from 1970: 648 is 2024-01 in months, 1971-10-11 in days. The
 multiple of a frequency, as in "3M", changes neither the number nor the label.
@@ -15,16 +15,17 @@ from functools import partial
 import polars as pl
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.text import one_line
+from vbase_py_utils.text import counted, quoted
 
 PANDAS_PERIOD = "pandas.period"
-# Labels sort as time where years have four digits.
+# Labels sort in the order of time if years have four digits.
 FIRST_YEAR, LAST_YEAR = 1, 9999
 # Days of 0001-01-01 and 9999-12-31, counted from 1970-01-01.
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 DAY = "%Y-%m-%d"
-# Per unit: those of a day, in which unit Polars counts it, by which factor, and its format.
+# For each unit: how many a day has, the unit in which Polars counts it, the factor between the two,
+# and the format of the label.
 CLOCK = {
     "h": (24, "ms", 3_600_000, f"{DAY} %H:00"),
     "min": (1_440, "ms", 60_000, f"{DAY} %H:%M"),
@@ -33,14 +34,14 @@ CLOCK = {
     "us": (86_400_000_000, "us", 1, f"{DAY} %H:%M:%S%.6f"),
     "ns": (86_400_000_000_000, "ns", 1, f"{DAY} %H:%M:%S%.9f"),
 }
-# As pandas wrote them before its version 2.2.
+# Names of units before pandas 2.2.
 FORMER = {"A": "Y", "H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns"}
 LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Frequency:
-    """How periods of a kind are labelled: the numbers of the first and the last, and the text."""
+    """How periods are labelled: the numbers of the first and the last, and the text of a number."""
 
     first: int
     last: int
@@ -58,10 +59,9 @@ def has_labels(dtype: pl.BaseExtension) -> bool:
 
 
 def period_labels(column: pl.Expr, name: str, dtype: pl.BaseExtension) -> pl.Expr:
-    """Express a column of pandas periods as labels, String, null for NaT.
+    """Express a column of pandas periods as labels, String; NaT is null.
 
-    Raises PanelError, when the query runs, for years that have not four digits, and here for a
-    frequency that pandas did not have when this was written.
+    Raises PanelError for an unknown frequency; when the query runs, for years outside 1 to 9999.
     """
     frequency = frequency_of(name, dtype.ext_metadata())
     return column.ext.storage().map_batches(
@@ -75,11 +75,11 @@ def labels_of(numbers: pl.Series, name: str, frequency: Frequency) -> pl.Series:
     """Give the labels of periods; each distinct one is written once."""
     outside = numbers.filter(~numbers.is_between(frequency.first, frequency.last))
     if not outside.is_empty():
-        # The numbers may be a part of the column.
+        # The query may pass only a part of the column.
         raise PanelError(
-            f"column {one_line(repr(name))} has pandas periods outside the years {FIRST_YEAR} to "
-            f"{LAST_YEAR} in at least {len(outside)} row{'' if len(outside) == 1 else 's'}, for "
-            f"example number {outside[0]}; expected years whose labels sort as time"
+            f"column {quoted(name)} has pandas periods outside the years {FIRST_YEAR} to "
+            f"{LAST_YEAR} in at least {counted(len(outside), 'row')}, for example "
+            f"period number {outside[0]}; expected years whose labels sort in the order of time"
         )
     distinct = numbers.unique().drop_nulls()
     labels = distinct.to_frame("n").select(frequency.text(pl.col("n"))).to_series()
@@ -87,16 +87,16 @@ def labels_of(numbers: pl.Series, name: str, frequency: Frequency) -> pl.Series:
 
 
 def frequency_of(name: str, metadata: str | None) -> Frequency:
-    """Read the frequency that pandas wrote beside its periods, such as '{"freq": "Q-DEC"}'.
+    """Read the frequency from the metadata that pandas writes, such as '{"freq": "Q-DEC"}'.
 
-    Raises PanelError for one that is not known; ``name``: of the column.
+    ``name``: of the column. Raises PanelError for an unknown frequency.
     """
     written = _written(metadata)
     frequency = _frequency(written)
     if frequency is None:
         raise PanelError(
-            f"column {one_line(repr(name))} has pandas periods of the unknown frequency "
-            f"{one_line(repr(written))}: make it text first, with .astype(str) in pandas"
+            f"column {quoted(name)} has pandas periods of the unknown frequency "
+            f"{quoted(written, 40)}: turn it into text first, with .astype(str) in pandas"
         )
     return frequency
 

@@ -1,4 +1,4 @@
-"""Where a file can be written, and how it gets there whole or not at all."""
+"""Checks of where a file can be written, and a way to write it whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ import polars as pl
 
 from vbase_py_utils.arguments import shown
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.text import one_line
+from vbase_py_utils.text import REASON_CHARACTERS, one_line
 
-# Of a path, and of a reason from the system, in a message.
-PATH_CHARACTERS, REASON_CHARACTERS = 90, 100
-# What a disk answers to a write, whatever the file. Polars reports the number in its text alone.
+# Characters of a path in a message.
+PATH_CHARACTERS = 90
+# Errors that a write may meet on any file. Polars gives the number only in the text of its errors.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def named(path: str | Path) -> str:
-    """Write a path for a message: on one line, cut inside if it is long."""
+    """Write a path for a message: on one line, without its middle if it is long."""
     return one_line(str(path), PATH_CHARACTERS)
 
 
 def as_path(path: object, argument: str = "path") -> Path:
-    """Give what names a file as a Path.
+    """Give the name of a file as a Path.
 
-    Raises TypeError for what is neither a string nor a path, PanelError for a name no file has.
+    Raises TypeError unless it is a string or a path, PanelError for a name that no file can have.
     """
     try:
         text = os.fspath(path)  # type: ignore[call-overload]
@@ -44,21 +44,23 @@ def as_path(path: object, argument: str = "path") -> Path:
     if not text:
         raise PanelError(f"{argument} is empty, expected the name of a file")
     if "\0" in text:
-        raise PanelError(f"{argument} {named(text)} holds a NUL character, which no file name can")
+        raise PanelError(
+            f"{argument} {named(text)} has a NUL character, which no file name can have"
+        )
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
         raise PanelError(
-            f"{argument} {named(text)} holds a character that no file name can"
+            f"{argument} {named(text)} has a character that no file name can have"
         ) from None
     return Path(text)
 
 
 def check_place(path: object, argument: str = "path") -> Path:
-    """Give the path of a file that can be written; the folder is tried, so that no work is lost.
+    """Give the path of a file that can be written; try the folder now, so that no work is lost.
 
-    Raises PanelError for a directory, a place in none or one that refuses new files, and TypeError
-    for what is no path.
+    Raises PanelError if the path is a directory, or lies in one that does not exist or refuses new
+    files. Raises TypeError unless it is a string or a path.
     """
     place = as_path(path, argument)
     try:
@@ -82,10 +84,10 @@ def check_place(path: object, argument: str = "path") -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a place beside ``path`` to write to, which is renamed if all goes well.
+    """Give a temporary path beside ``path`` to write to, and rename it to ``path`` at the end.
 
-    A link stays one, and who may read a file that is replaced may read the new one. Raises
-    PanelError, which names ``path``, if the system refuses; what else is raised inside passes.
+    A link stays a link, and a file that is replaced keeps its permissions. If the system refuses,
+    raises PanelError that names ``path``; other errors from inside the block pass through.
     """
     target = _target(path)
     folder = _make_folder(path)
@@ -105,18 +107,18 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def reason_of(error: OSError) -> str:
-    """Say what the system refused, without number and path."""
+    """Say why the system refused, without the number and the path."""
     reason = error.strerror or str(error) or type(error).__name__
     return one_line(" ".join(reason.split()), REASON_CHARACTERS)
 
 
 def _target(path: Path) -> Path:
-    """Follow links, also those to a file that is not there yet."""
+    """Follow links, even to a file that does not exist yet."""
     return Path(os.path.realpath(path))
 
 
 def _make_folder(path: Path) -> Path:
-    """Make a folder for the parts of a file beside the file, or beside what it is a link to."""
+    """Make a temporary folder beside a file, or beside the target if the file is a link."""
     try:
         return Path(tempfile.mkdtemp(dir=_target(path).parent))
     except OSError as error:
@@ -125,7 +127,7 @@ def _make_folder(path: Path) -> Path:
 
 
 def _blocked(path: Path, error: OSError) -> str:
-    """Say why the system cannot tell what is at a path."""
+    """Say why the system cannot look at a path."""
     if error.errno == errno.ELOOP:
         return "it is a loop of links"
     if error.errno == errno.ENAMETOOLONG:

@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 
 from vbase_py_utils.arguments import shown
-from vbase_py_utils.files import check_place, whole_file
 from vbase_py_utils.panel import ASSET, PERIOD, label
+from vbase_py_utils.places import check_place, whole_file
 from vbase_py_utils.premia import Fits, Lags, check_lags, fama_macbeth, read_factor_returns
 from vbase_py_utils.results import (
     N_ASSETS,
@@ -38,7 +38,7 @@ def write_report(
     title: str = "Cross-sectional factor returns",
     lags: Lags = "auto",
 ) -> None:
-    """Write everything a fit tells into one HTML file, with the pictures inside.
+    """Write everything a fit shows into one HTML file, with the pictures inside.
 
     The file opens from disk and asks for nothing from anywhere; it follows the reader's light or
     dark mode, and prints. It says what was estimated, over which span; how the periods ended, with
@@ -61,11 +61,11 @@ def write_report(
     Raises
     ------
     PanelError
-        The path is that of a directory, or its directory is not there; the periods are text whose
-        order is not that of time.
+        ``path`` is a directory, or lies in a directory that does not exist or takes no files; the
+        periods are text that does not sort in the order of time.
     ValueError, TypeError
-        ``lags`` is out of range; ``fits`` are not the result of ``fit_cross_sections``, ``title``
-        is no text.
+        ``lags`` is out of range; ``fits`` is not the result of ``fit_cross_sections``, ``title``
+        is not text, or ``path`` neither a string nor a path.
     ImportError
         matplotlib or Jinja2 is missing.
     Exception
@@ -114,7 +114,7 @@ def _page(given: Fits, title: str, lags: Lags) -> str:
     )
     environment.filters |= {"cut": _cut, "number": _number, "percent": _percent, "chance": _chance}
     fits = given.collect()
-    # Running sums and charts over time need the order also where the premia do not.
+    # Running sums and charts over time need the order of time, even if the premia do not.
     read_factor_returns(fits, None, "a report")
     premia = fama_macbeth(fits, lags=lags)
     return environment.get_template("report.html").render(

@@ -1,7 +1,7 @@
-"""What a user gives as a frame, made Polars': only the columns that are named are converted.
+"""Frames of other libraries become Polars frames; only the columns that are named are converted.
 
-A frame of another library may hold columns that Polars has no type for. They stop nothing unless
-they are named.
+A frame of another library may hold columns for which Polars has no type. They do no harm unless the
+caller names them.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import polars as pl
 import pyarrow as pa
 
+from vbase_py_utils.arguments import shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.period_labels import has_labels, is_period, period_labels
-from vbase_py_utils.text import listed, one_line
+from vbase_py_utils.text import first_line, listed, one_line, quoted, type_name
 
-# What becomes of columns that are not named: left out; kept where that can be, with a warning that
-# names the others; or needed like those that are.
+# What happens to columns that are not named: drop them; keep those that can be converted, and warn
+# of the rest; or need all of them like the named ones.
 Others: TypeAlias = Literal["drop", "keep", "need"]
-# Frames and columns of libraries that need not be there.
+# Frames and columns of libraries that may not be installed.
 Foreign: TypeAlias = Any
-# Names of columns, or a function that gives them from those of all columns of a frame.
+# Names of columns, or a function that picks them from the names of all columns of a frame.
 Columns: TypeAlias = Iterable[object] | Callable[[list[str]], Iterable[object]]
 F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
-# Of a name, a type and a reason in a message; columns that a warning names.
-NAME_CHARACTERS, TYPE_CHARACTERS, REASON_CHARACTERS, MOST_NAMED = 30, 40, 150, 3
+# Columns that a warning names, and characters of each name and type.
+MOST_NAMED, WARNED_CHARACTERS = 3, 30
 # Arrow types that Polars refuses, or panics at.
 UNREADABLE = (
     pa.types.is_decimal256,
@@ -40,7 +41,7 @@ UNREADABLE = (
     pa.types.is_list_view,
     pa.types.is_large_list_view,
 )
-# What pyarrow and Polars raise for values that they have no type for.
+# What pyarrow and Polars raise for values for which they have no type.
 REFUSALS = (
     pa.ArrowException,
     pl.exceptions.PolarsError,
@@ -56,9 +57,9 @@ REFUSALS = (
 class Source:
     """A frame of another library, whose columns are converted when they are read.
 
-    ``names`` of the columns, as text, and ``kinds``, their types. ``read`` takes positions and
-    gives a column of Polars for each, ``None`` for one that cannot be converted. ``index``: names
-    of the levels of a pandas index that may hold keys, ``None`` for one without a name.
+    ``names`` and ``kinds``: of the columns, and of their types, as text. ``read``: takes positions
+    and gives a Polars column for each, or ``None`` if it cannot be converted. ``index``: names of
+    the levels of a pandas index that may hold keys; a level without a name is ``None``.
     """
 
     names: list[str]
@@ -70,16 +71,16 @@ class Source:
 def read_frame(
     source: object, columns: Columns, argument: str, others: Others = "drop"
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Make a frame of Polars of whatever is accepted as one.
+    """Make a Polars frame of any frame that is accepted.
 
-    ``columns``: those that are needed, keys first, or a function that gives them from the names of
-    all; what is no string is passed over. A Polars frame keeps all its columns; of other frames,
-    ``others`` says what becomes of those not named. If a needed one is not there, the answer has
-    all names and no rows, for the message. Needed columns, and with "keep" all others, that hold
-    pandas periods are given as their labels.
+    ``columns``: the needed columns, keys first, or a function that picks them from all names;
+    anything but strings is skipped. A Polars frame keeps all columns; for other frames, ``others``
+    decides about the columns that are not needed. If a needed column is missing, the answer has all
+    names and no rows, so that the caller can report it. Pandas periods become labels in the needed
+    columns and, with "keep", in the others too.
 
-    Raises TypeError for other kinds, PanelError for a needed column that cannot be converted, is
-    there twice, or in a pandas index. Both name ``argument``.
+    Raises TypeError for anything but a frame. Raises PanelError if a needed column cannot be
+    converted, stands twice, or is in a pandas index. Both errors name ``argument``.
     """
     refuse_spark(source, argument)
     if isinstance(source, pl.DataFrame):
@@ -88,18 +89,18 @@ def read_frame(
         try:
             names = source.collect_schema().names()
         except pl.exceptions.PanicException as error:
-            reason = one_line(str(error), REASON_CHARACTERS)
             raise PanelError(
-                f"Polars cannot read {argument}: {reason}: give a file as a pyarrow Dataset"
+                f"{argument} cannot be read by Polars ({first_line(error)}): "
+                "open the file as a pyarrow Dataset"
             ) from error
         return plain_frame(source, _needed(columns, names), others)
     opened = _opened(source, argument)
-    # Where the index may hold the keys, no column is one because of its place.
+    # If the index may hold the keys, no column is taken as a key because of its place.
     needed = _needed(columns, [] if opened.index else opened.names)
     if opened.index and others == "need" and not needed:
         raise PanelError(
-            f"{argument} has a pandas index that {_held(opened)}, which would be lost: "
-            "reset_index() makes columns of it"
+            f"{argument} has a pandas index that {_held(opened)} and would be lost: "
+            "turn it into columns with reset_index()"
         )
     absent = [name for name in needed if name not in opened.names]
     if absent:
@@ -117,9 +118,9 @@ def refuse_spark(source: object, argument: str) -> None:
     """Raise TypeError for a Spark frame, whose rows an Arrow stream pulls to one machine."""
     if any(kind.__module__.partition(".")[0] == "pyspark" for kind in type(source).__mro__):
         raise TypeError(
-            f"{argument} is a Spark {one_line(type(source).__name__)}, which would be pulled to "
-            "one machine whole: if it fits there, give its toArrow(); else write it as parquet and "
-            "give pl.scan_parquet(...)"
+            f"{argument} is a Spark {one_line(type(source).__name__)}, all of which would be "
+            "pulled to one machine: if it fits there, pass frame.toArrow(); else write it as "
+            "parquet and pass pl.scan_parquet(...)"
         )
 
 
@@ -130,7 +131,7 @@ def _refuse_index(opened: Source, absent: list[str], keys: list[str], argument: 
     ):
         raise PanelError(
             f"{argument} has no column {listed(absent, 2)}, but its pandas index {_held(opened)}: "
-            "reset_index() makes columns of an index"
+            "turn the index into columns with reset_index()"
         )
 
 
@@ -140,27 +141,26 @@ def _held(opened: Source) -> str:
 
 
 def _converted(opened: Source, needed: list[str], argument: str, others: Others) -> pl.DataFrame:
-    """Convert the columns that are needed, and of the others those that are wanted and can be."""
+    """Convert the needed columns and, with "keep", any other that can be converted."""
     counts = Counter(opened.names)
     required = opened.names if others == "need" else needed
     for name in required:
         if counts[name] > 1:
             raise PanelError(
-                f"{argument} has {counts[name]} columns named {_cut(repr(name))}, expected one"
+                f"{argument} has {counts[name]} columns named {quoted(name)}, expected one"
             )
     wanted = opened.names if others == "keep" else required
     places = [i for i, name in enumerate(opened.names) if name in wanted and counts[name] == 1]
     try:
         columns = dict(zip(places, opened.read(places), strict=True))
     except pa.ArrowException as error:
-        reason = one_line(str(error), REASON_CHARACTERS)
-        raise PanelError(f"{argument} cannot be read: {reason}") from error
+        raise PanelError(f"{argument} cannot be read: {first_line(error)}") from error
     for place, column in columns.items():
         if column is None and opened.names[place] in required:
             raise PanelError(
-                f"{argument} column {_cut(repr(opened.names[place]))} is "
-                f"{one_line(opened.kinds[place], TYPE_CHARACTERS)}, which cannot be made a Polars "
-                "column: cast it to a plain type first"
+                f"{argument} column {quoted(opened.names[place])} is "
+                f"{type_name(opened.kinds[place])}, which cannot be converted to a "
+                "Polars column: cast it to a plain type first"
             )
     if others == "keep":
         _warn_of_left_out(opened, [i for i in range(len(opened.names)) if columns.get(i) is None])
@@ -177,25 +177,22 @@ def _warn_of_left_out(opened: Source, places: list[int]) -> None:
     if not places:
         return
     named = [
-        f"{_cut(repr(opened.names[i]))} ({one_line(opened.kinds[i], TYPE_CHARACTERS)})"
+        f"{quoted(opened.names[i], WARNED_CHARACTERS)} "
+        f"({type_name(opened.kinds[i], WARNED_CHARACTERS)})"
         for i in places[:MOST_NAMED]
     ]
     rest = len(places) - len(named)
     warnings.warn(
-        "columns that cannot be made Polars columns, or share their name, are left out of the "
-        f"answer: {', '.join(named)}{f' and {rest} more' if rest else ''}",
+        "columns that cannot be converted, or share a name, are left out of the answer: "
+        f"{', '.join(named)}{f' and {rest} more' if rest else ''}",
         stacklevel=6,  # of lag_exposures and its like
     )
 
 
-def _cut(text: str) -> str:
-    return one_line(text, NAME_CHARACTERS)
-
-
 def plain_frame(frame: F, needed: Collection[str], others: Others = "drop") -> F:
-    """Give pandas periods as labels, and other extension types that are needed as what they store.
+    """Turn pandas periods into labels, and other needed extension types into their storage types.
 
-    What stores several values, as an interval does, is left for checks of types to refuse.
+    Types that store several values, such as intervals, are left for checks of types to refuse.
     """
     plain = []
     for place, (name, dtype) in enumerate(frame.collect_schema().items()):
@@ -211,7 +208,7 @@ def plain_frame(frame: F, needed: Collection[str], others: Others = "drop") -> F
 
 
 def _opened(source: Foreign, argument: str) -> Source:
-    """See which columns a frame of another library has, without converting them."""
+    """List the columns of a frame of another library without converting them."""
     pandas, datasets = sys.modules.get("pandas"), sys.modules.get("pyarrow.dataset")
     if pandas is not None and isinstance(source, pandas.DataFrame):
         return _of_pandas(source)
@@ -231,20 +228,19 @@ def _opened(source: Foreign, argument: str) -> Source:
 
 def _no_frame(source: object, argument: str) -> TypeError:
     return TypeError(
-        f"{argument} is {type(source).__name__}, "
+        f"{argument} is {shown(source)}, "
         "expected a Polars DataFrame or LazyFrame, or an object that exports an Arrow stream"
     )
 
 
 def _of_stream(source: Foreign, argument: str, error: pa.ArrowException) -> Source:
-    """Let Polars read a stream that pyarrow cannot: of Int128, say, or a column on its own."""
+    """Let Polars read a stream that pyarrow cannot read, one of Int128 for example."""
     try:
         frame = pl.DataFrame(source)
     except pl.exceptions.SchemaError:
         raise _no_frame(source, argument) from None
     except REFUSALS:
-        reason = one_line(str(error), REASON_CHARACTERS)
-        raise PanelError(f"{argument} cannot be read: {reason}") from error
+        raise PanelError(f"{argument} cannot be read: {first_line(error)}") from error
 
     def read(places: list[int]) -> list[pl.Series | None]:
         return [frame.to_series(place) for place in places]
@@ -257,13 +253,13 @@ def _of_pandas(frame: Foreign) -> Source:
         return [_pandas_column(frame.iloc[:, place]) for place in places]
 
     index = frame.index
-    # Numbers without a name only count the rows.
-    counts = index.nlevels == 1 and index.name is None and index.dtype.kind in "iu"
+    # An unnamed index of numbers only counts the rows.
+    is_count = index.nlevels == 1 and index.name is None and index.dtype.kind in "iu"
     return Source(
         [str(name) for name in frame.columns],
         [str(dtype) for dtype in frame.dtypes],
         read,
-        () if counts else tuple(index.names),
+        () if is_count else tuple(index.names),
     )
 
 
@@ -286,12 +282,12 @@ def _of_dataset(dataset: Foreign, argument: str) -> Source:
     for name, count in Counter(names).items():
         if count > 1:
             raise PanelError(
-                f"{argument} is a pyarrow Dataset with {count} columns named {_cut(repr(name))}, "
-                "from which pyarrow reads nothing: rename one, or give the Table"
+                f"{argument} is a pyarrow Dataset with {count} columns named {quoted(name)}, "
+                "which pyarrow cannot read: rename one, or pass a Table"
             )
     return _of_arrow(
         dataset.schema,
-        # A projection: the other columns are not read from the files.
+        # Only these columns are read from the files.
         lambda places: dataset.to_table(columns=[names[place] for place in places]),
     )
 
@@ -315,7 +311,7 @@ def _of_arrow(schema: pa.Schema, select: Callable[[list[int]], pa.Table]) -> Sou
 
 
 def _is_unreadable(dtype: pa.DataType) -> bool:
-    """Whether an Arrow type, or one inside it, is none of Polars'."""
+    """Whether Polars cannot hold an Arrow type, or a type inside it."""
     if any(check(dtype) for check in UNREADABLE):
         return True
     if isinstance(dtype, pa.BaseExtensionType):
@@ -332,7 +328,7 @@ def _column(table: pa.Table) -> pl.Series | None:
     try:
         if pa.types.is_timestamp(dtype):
             zone = dtype.tz if dtype.tz is None or _is_known(dtype.tz) else "UTC"
-            # Polars has no seconds, and makes of far ones other times.
+            # Polars has no unit of seconds, and turns seconds out of its range into wrong times.
             plain = pa.timestamp("ms" if dtype.unit == "s" else dtype.unit, zone)
         elif pa.types.is_duration(dtype) and dtype.unit == "s":
             plain = pa.duration("ms")

@@ -133,7 +133,7 @@ def _release(helpers: int) -> None:
 
 
 def _start_anew() -> None:
-    """Count from zero in a forked process: the threads that were counted are not in it."""
+    """Count from zero in a forked process, which has none of the threads counted before."""
     global _lock, _users, _working, _limit
     _lock, _users, _working = Lock(), 0, 0
     limit, _limit = _limit, ExitStack()

@@ -20,6 +20,7 @@ try:
 except ImportError as error:
     raise ImportError(needs(__name__, "pandas", "pandas")) from error
 
+from vbase_py_utils.arguments import shown
 from vbase_py_utils.errors import FitError, PanelError
 from vbase_py_utils.estimation import fit_frame
 from vbase_py_utils.forks import check_process
@@ -342,7 +343,7 @@ def _first_column(weights: pd.DataFrame | pd.Series[Any]) -> pd.Series[Any]:
 
 def _require(value: object, kind: type, name: str) -> None:
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is {type(value).__name__}, expected a pandas {kind.__name__}")
+        raise TypeError(f"{name} is {shown(value)}, expected a pandas {kind.__name__}")
 
 
 def _require_unique(labels: pd.Index[Any], name: str) -> None:
