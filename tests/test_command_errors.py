@@ -113,11 +113,11 @@ WRONG = {
     ),
     "a longer separator": (
         "--panel {folder}/panel.csv {job} --separator ;;",
-        "--separator ';;' is no separator, expected one character or tab",
+        "--separator ';;' is not a separator, expected one character or tab",
     ),
     "a quote as separator": (
         '--panel {folder}/panel.csv {job} --separator "',
-        """--separator '"' is no separator""",
+        """--separator '"' is not a separator""",
     ),
     "another separator": (
         "--panel {folder}/panel.csv {job} --separator ;",

@@ -51,7 +51,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> _ModuleType:
-    # matplotlib, which draws, is loaded when it is first needed.
+    # plots loads matplotlib, so it is imported only when it is first used.
     if name == "plots":
         return _import_module("vbase_py_utils.plots")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,7 +25,7 @@ from vbase_py_utils.period_formats import check_format, readable
 from vbase_py_utils.periods import warn_unless_time_order
 from vbase_py_utils.places import as_path, reason_of
 from vbase_py_utils.results import REASON, STATUS, wide_factor_returns
-from vbase_py_utils.text import one_line
+from vbase_py_utils.text import one_line, quoted
 
 NAME = "vbase_py_utils"
 OPTIONS = (
@@ -38,7 +38,7 @@ OPTIONS = (
     "separator",
     "out",
 )
-# Of a line that tells what is wrong.
+# Characters of a line with an error or a warning.
 LINE_CHARACTERS = 300
 
 
@@ -92,14 +92,14 @@ def _say(message: str) -> None:
 
 
 def _drop_output() -> None:
-    """Let what could not be written go, so that Python does not try again at its end."""
+    """Discard output that could not be written, so that Python does not try again at exit."""
     with contextlib.suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Show the warnings of the library as a line each, without where in the code they arose."""
+    """Show each warning of the library on one line, without the place in the code."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         _say(f"warning: {message}")
@@ -132,14 +132,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--period-format",
         metavar="F",
-        help="how periods are written if not as 2024-01-31 or 2024-01, such as %%m/%%d/%%Y, "
-        "%%d.%%m.%%Y or %%b-%%y; without a day they are months",
+        help="format of the periods, if they are not written like 2024-01-31 or 2024-01: "
+        "%%m/%%d/%%Y, %%d.%%m.%%Y or %%b-%%y, say; without a day they become months",
     )
     parser.add_argument(
         "--separator",
         metavar="S",
-        help="between the fields of a csv file: a character, or tab (default: comma, semicolon or "
-        "tab, by the header)",
+        help="what separates the fields of a csv file: a character, or tab (default: comma, "
+        "semicolon or tab, found from the header)",
     )
     parser.add_argument(
         "--out", metavar="FILE", help="write .parquet or .csv (default: csv, printed)"
@@ -211,20 +211,20 @@ def _names(text: str) -> list[str]:
     names = [name.strip() for name in names]
     if not all(names) or not names:
         raise UsageError(
-            f"--exposures {one_line(repr(text), 80)} has an empty name, "
+            f"--exposures {quoted(text)} has an empty name, "
             "expected names of columns with commas between them"
         )
     return names
 
 
 def _separator(text: str | None) -> str | None:
-    """Take a character, or the name of a tab as shells let one write it."""
+    """Take one character, or a tab by name."""
     if text is None:
         return None
     text = "\t" if text in ("tab", "\\t") else text
     if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
         raise UsageError(
-            f"--separator {one_line(repr(text))} is no separator, expected one character or tab"
+            f"--separator {quoted(text, 40)} is not a separator, expected one character or tab"
         )
     return text
 
@@ -239,7 +239,7 @@ def _target(out: str, panel: str) -> Path:
 
 
 def _warn_of_order(periods: pl.Series) -> None:
-    """Warn of periods that are not in the order of time, and say how to have them read."""
+    """Warn of periods that do not sort in the order of time, and name the option that helps."""
     if periods.dtype.is_integer() and periods.is_between(10**5, 10**8 - 1).all():
         # Six or eight digits may be dates in another order, such as 012024 without its zero.
         periods = periods.cast(pl.String)
@@ -254,15 +254,15 @@ def _warn_of_order(periods: pl.Series) -> None:
 
 
 def _left_out(panel: pl.DataFrame, spec: PanelSpec) -> str:
-    """Count the rows that no fit used, by what they lack, so that a damaged file is seen."""
+    """Count the rows that no fit used, by the column at fault, to show up a damaged file."""
     names = [name for name in spec.columns if name not in (spec.period, spec.asset)]
     missing = {
         name: ~panel.get_column(name).cast(pl.Float64).is_finite().fill_null(value=False)
         for name in names
     }
-    parts = [(f"{one_line(repr(name))} missing", rows) for name, rows in missing.items()]
+    parts = [(f"{quoted(name, 40)} missing", rows) for name, rows in missing.items()]
     if spec.weights is not None:
-        parts.append((f"{one_line(repr(spec.weights))} zero", panel.get_column(spec.weights) == 0))
+        parts.append((f"{quoted(spec.weights, 40)} zero", panel.get_column(spec.weights) == 0))
     unused = pl.Series([False]).new_from_index(0, panel.height)
     for _, rows in parts:
         unused |= rows.fill_null(value=False)

@@ -27,9 +27,9 @@ def read_series(
     period: str | None,
     use: str | None = None,
 ) -> tuple[pl.Series, dict[str, FloatArray]]:
-    """Give the periods in order and the values of the factors asked for, NaN where missing.
+    """Give the periods in order and the values of the wanted factors, NaN where missing.
 
-    ``use``: what needs that order to be time's, for the message.
+    ``use``: what needs the order of time, for the message, if anything does.
     """
     periods, values = read_factor_returns(factor_returns, period, use)
     return periods, {name: floats(values[name]) for name in chosen(list(values), factors)}
@@ -83,15 +83,15 @@ def read_table(
 ) -> pl.DataFrame:
     """Collect a frame of the fits, or one like it: keys under our names, values as Float64.
 
-    ``asked``: from our names of the keys to those of the frame, the period first if there is one;
-    ``None``: as ``key_column``. ``use``: what needs the order of the periods to be time's,
-    for the message. Raises PanelError for a missing column, values that are no numbers, keys that
-    are missing or repeat.
+    ``asked``: maps our names of the keys to names in the frame, the period first if there is one;
+    ``None`` is resolved by ``key_column``. ``use``: what needs the order of time, for the message,
+    if anything does. Raises PanelError for a missing column, values that are not numbers, and keys
+    that are missing or repeat.
     """
     check_process()
 
     def keys_in(names: list[str]) -> dict[str, str]:
-        # A value is no key: without the key, what stands at its place may be one.
+        # If a frame lacks the key, a value column may stand in its place.
         others = [name for name in names if name not in values]
         return {
             key: key_column(key, name, others, place)
@@ -150,7 +150,7 @@ def unstacked(table: pl.DataFrame, values: str) -> tuple[pl.Series, dict[str, Fl
 
 
 def chosen(names: list[str], factors: str | Iterable[str] | None) -> list[str]:
-    """Give the factors asked for, None: all.
+    """Give the wanted factors; ``None`` gives all.
 
     Raises PanelError for one that is not among the names or none at all, TypeError for no names.
     """

@@ -52,7 +52,7 @@ NO_PUSHDOWN = {
 }
 
 
-# A name or names, in the order of the answer.
+# Exposure columns: a name, names in the order of the answer, or a selector.
 Exposures: TypeAlias = str | Iterable[str] | Selector
 
 
@@ -111,15 +111,15 @@ def factor_returns(
     ----------
     panel
         Long frame, one row per (period, asset), in any order. A LazyFrame stays lazy: nothing runs
-        before ``collect()``. A pandas frame, a pyarrow Table or Dataset, or whatever else exports
-        an Arrow stream, is taken like a DataFrame, and only the columns named here are converted. A
-        pandas frame needs its keys as columns: ``reset_index()``. Columns of pandas periods become
-        text such as "2024-01"; times at an offset such as +05:30, for which Polars has no zone, the
-        same instants in UTC. A Spark frame is refused.
+        before ``collect()``. A pandas frame, a pyarrow Table or Dataset, or anything else that
+        exports an Arrow stream, is taken like a DataFrame, and only the columns named here are
+        converted. A pandas frame needs its keys as columns: ``reset_index()``. Columns of pandas
+        periods become text such as "2024-01". Times at an offset such as +05:30, for which Polars
+        has no zone, become the same instants in UTC. A Spark frame is refused.
     exposures
         Column name or a list of names, in the order of the answer; numeric or Boolean. May be empty
-        beside an intercept. A Polars selector, such as ``cs.starts_with("style_")``, stands for the
-        columns it matches that have no other role here, in the order of the panel.
+        beside an intercept. A Polars selector, such as ``cs.starts_with("style_")``, takes the
+        columns it matches, in the order of the panel, without those that have another role here.
     intercept
         Add a factor "intercept", to which every asset has an exposure of one, before the others.
     categories
@@ -127,16 +127,17 @@ def factor_returns(
         or zero for each category, named "sector=Energy", family by family after the others, in the
         order of the Enum. Text, or a Categorical, is taken as the Enum of its sorted values,
         from a DataFrame only.
-        The factor returns of a family sum to zero in every period, each weighted by the sum of the
-        column named, over the usable rows of the category, None: all alike. That is so without the
-        intercept too, where then nothing carries the market.
+        Within a family the factor returns sum to zero in every period. Each is weighted by the
+        total of the named column over the category's usable rows; ``None`` weights all categories
+        equally. The constraint also holds without an intercept, but then no factor represents the
+        market.
     returns, weights, period, asset
-        Column names. ``weights`` are regression weights, proportional to 1 / variance; None: equal.
+        Column names. ``weights`` are regression weights, proportional to 1 / variance; ``None``
+        weights all rows equally.
     huber_t
         Tuning constant in units of the residual scale; infinity gives weighted least squares.
     cov_type
-        Kind of standard errors in ``fit_cross_sections``. Factor returns do not depend on it: it is
-        taken so that one set of arguments serves both.
+        Ignored here. Accepted so that the same keyword arguments work for ``fit_cross_sections``.
     on_failure
         "null": a period without an answer is a row of nulls, and one that ran out of steps keeps
         its last numbers. "raise": FitError names either.
@@ -155,22 +156,24 @@ def factor_returns(
     DataFrame or LazyFrame, as given
         One row per period of the panel, sorted: the period in its own dtype, then a Float64 column
         per factor, in units of return per unit of exposure. Null, NaN and infinite values are all
-        missing; rows with one, a missing category or the weight 0 are left out. Null where fewer
-        assets are left than factors are free, the exposures are collinear, and for categories that
-        no usable row has.
+        missing; rows with one, a missing category or the weight 0 are left out. Null if the period
+        has fewer usable assets than free factors, if its exposures are collinear, and for a
+        category with no usable row.
 
     Raises
     ------
     PanelError
-        A column is missing, repeated, of the wrong type or of one that Polars has not; a period or
-        asset is null, a (period, asset) is repeated, a weight is negative, periods that were said
-        to be sorted are not; a LazyFrame's categories are no Enum. Values are checked when the
-        query runs.
+        A column is missing, repeated, of the wrong type, or cannot be converted to a Polars column;
+        a period or asset is null, a (period, asset) is repeated, a weight is negative, periods are
+        not sorted although ``sorted_by_period=True``; a LazyFrame's categories are not an Enum.
+        Values are checked when the query runs.
     FitError
         With ``on_failure="raise"``: a period has no answer, or did not converge.
     ValueError, TypeError, ImportError
         An option is out of range or of another type; names have no order, as in a set; ``panel`` is
         not a frame; ``progress`` without tqdm.
+    RuntimeError
+        In a process that was forked after Polars had started its threads.
 
     Examples
     --------
@@ -276,7 +279,7 @@ def fit_cross_sections(
 
     Raises
     ------
-    PanelError, FitError, ValueError, TypeError, ImportError
+    PanelError, FitError, ValueError, TypeError, ImportError, RuntimeError
         As ``factor_returns``.
 
     Examples
@@ -352,9 +355,9 @@ class _Roles(TypedDict):
 def _with_roles(
     panel: pl.DataFrame | pl.LazyFrame | ArrowStream, exposures: Exposures, **roles: Unpack[_Roles]
 ) -> tuple[pl.DataFrame | pl.LazyFrame, PanelSpec]:
-    """Check the names, and learn the categories from the panel's types.
+    """Check the names, and read the categories from the panel's types.
 
-    A selector stands for the columns that have no other role. In memory, text is made an Enum.
+    A selector takes the columns that have no other role. In memory, text is made an Enum.
     """
     if isinstance(exposures, Selector):
         beside: _Roles = {**roles, "intercept": True}
@@ -438,8 +441,8 @@ def fit_query(
 
     ``cov_type`` None: estimates only, for a fraction of the time. ``sorted_by_period``: read the
     panel once, in batches. ``n_blocks``: else, into how many blocks the periods are hashed. The
-    numbers depend on neither. ``done`` is told how many periods have been fitted since last time.
-    ``warn``, when the query runs, of text whose order is not that of time.
+    numbers depend on neither. ``done`` is called with the number of periods fitted since last time.
+    ``warn``: whether the query warns of text whose order is not that of time.
     """
     schema = panel.collect_schema()
     spec.check_schema(schema)

@@ -15,7 +15,7 @@ import polars as pl
 
 from vbase_py_utils.arguments import check_list, check_number, shown
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.expressions import IntoColumn, as_column, as_columns, residuals_of
+from vbase_py_utils.expressions import IntoColumn, as_column, as_columns, residuals_of, role_of
 from vbase_py_utils.robust import MAD_PER_SIGMA
 
 # A residual this small beside the column is rounding.
@@ -111,7 +111,7 @@ def winsorize(
     [1.0, 2.0, 3.0, 4.0, 7.45]
     """
     if (quantiles is None) == (robust_sds is None):
-        raise ValueError("winsorize takes either quantiles or robust_sds, and not both")
+        raise ValueError("winsorize takes either quantiles or robust_sds, not both")
     x, sound = _numbers("column", column), _checked("column", column)
     if quantiles is not None:
         low, high = _quantiles(quantiles)
@@ -399,18 +399,18 @@ def _listed(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
 
 
 def _numbers(argument: str, column: IntoColumn) -> pl.Expr:
-    """Take a column as Float64 with null for what is missing, or what is no number."""
+    """Take a column as Float64; missing values, and any that are not numbers, become null."""
     return _finite(as_column(argument, column).cast(pl.Float64, strict=False))
 
 
 def _checked(argument: str, column: IntoColumn) -> pl.Expr:
-    """Express that a column holds numbers, once a group; PanelError otherwise.
+    """Express True, once per group, if a column is numeric; PanelError otherwise.
 
-    For the first operand of a condition, which Polars evaluates before what depends on it. One
-    condition of a formula has it: around every use of the column, Polars would no longer compute
-    only once what the uses have in common.
+    Polars evaluates the first operand of a condition before what depends on it, so put this there.
+    Use it in one condition of a formula only: around every use of the column, it would keep Polars
+    from computing their common part once.
     """
-    check = partial(_are_numbers, role="" if argument == "column" else argument)
+    check = partial(_are_numbers, role=role_of(argument))
     first = as_column(argument, column).first()
     return first.map_batches(check, return_dtype=pl.Boolean, is_elementwise=True)
 

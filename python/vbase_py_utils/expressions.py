@@ -42,13 +42,13 @@ def huber_regression(
 ) -> pl.Expr:
     """Regress returns on exposures in every group of a ``group_by``, a window or a whole frame.
 
-    The numbers are those of ``factor_returns``, to whose estimate and missing values see there.
+    The numbers are those of ``factor_returns``, which describes the estimate and missing values.
 
     Parameters
     ----------
     returns, weights
         Column name or expression, numeric. ``weights`` are regression weights, proportional to
-        1 / variance; None: equal.
+        1 / variance; ``None`` weights all rows equally.
     exposures
         Column names or expressions, numeric or Boolean; a selector stands for all its columns.
     huber_t
@@ -68,6 +68,8 @@ def huber_regression(
     ValueError, TypeError
         ``huber_t`` is out of range; a column is neither a name nor an expression; exposures have no
         order, as in a set.
+    RuntimeError
+        As ``factor_returns``.
 
     Examples
     --------
@@ -140,7 +142,7 @@ def residuals_of(
     weights: IntoColumn | None,
     huber_t: float,
 ) -> pl.Expr:
-    """Express the residuals of a column that messages name as ``argument``."""
+    """Express the residuals of a column; messages call the column ``argument``."""
     rows, _ = _rows(argument, column, exposures, weights)
     fit = partial(_residuals, **_arguments(argument, weights, huber_t))
     residuals = rows.map_batches(fit, return_dtype=pl.List(pl.Float64), is_elementwise=True)
@@ -169,13 +171,17 @@ def _rows(
 
 
 def _arguments(argument: str, weights: IntoColumn | None, huber_t: float) -> dict[str, Any]:
-    """Collect what a function on rows must know beside them.
+    """Collect the keyword arguments of a function on rows.
 
-    ``role``: of the returns in a message. ``weights``: their name, if there are any.
+    ``role``: what messages call the returns. ``weights``: the name of the weights, if any.
     """
-    role = "" if argument == "column" else argument
     name = None if weights is None else _name(as_column("weights", weights), WEIGHT)
-    return {"role": role, "weights": name, "options": SolverOptions(huber_t)}
+    return {"role": role_of(argument), "weights": name, "options": SolverOptions(huber_t)}
+
+
+def role_of(argument: str) -> str:
+    """Give the role of a column in messages: empty if the argument is only called "column"."""
+    return "" if argument == "column" else argument
 
 
 def as_column(argument: str, column: object, verb: str = "is") -> pl.Expr:

@@ -40,7 +40,7 @@ from vbase_py_utils.results import (
     inner_std_errors,
 )
 from vbase_py_utils.robust import FloatArray
-from vbase_py_utils.text import listed
+from vbase_py_utils.text import counted, listed
 from vbase_py_utils.threads import one_blas_thread
 
 OnFailure = Literal["null", "raise"]
@@ -91,7 +91,7 @@ def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
 
 
 def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None) -> PeriodFits:
-    """Fit the periods of a block; ``done`` is told how many more there are, as they are fitted."""
+    """Fit the periods of a block; ``done`` is called with the number of periods fitted since."""
     X, y, w = block.arrays()
     with one_blas_thread():
         return fit_periods(X, y, w, block.kept_starts, options, rows=block.kept, done=done)
@@ -210,7 +210,7 @@ def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
     reasons: list[str | None] = [None] * len(n_assets)
     only_exposures = not (spec.intercept or spec.families)
     noun = "exposures" if only_exposures else "factors"
-    wanted = f"{len(spec.exposures)} exposure{'' if len(spec.exposures) == 1 else 's'}"
+    wanted = counted(len(spec.exposures), "exposure")
     if spec.intercept:
         wanted = f"an intercept and {wanted}"
     if spec.families:
@@ -220,7 +220,7 @@ def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
         n, steps = n_assets[t], fits.n_iter[t]
         match Status(fits.status[t]):
             case Status.max_iter:
-                why = f"not converged after {steps} step{'' if steps == 1 else 's'}"
+                why = f"not converged after {counted(steps, 'step')}"
             case Status.exact_fit:
                 why = (
                     f"the {noun} fit most of the {n} returns exactly, "
@@ -229,7 +229,7 @@ def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
             case Status.rank_deficient:
                 why = _collinear(block, t, np.flatnonzero(fits.collinear[t]), noun)
             case _:
-                why = f"{n} usable asset{'' if n == 1 else 's'} for {wanted}"
+                why = f"{counted(n, 'usable asset')} for {wanted}"
                 if spec.families:
                     why += f", {fits.n_estimated[t]} factor returns to estimate"
         reasons[t] = why
@@ -237,7 +237,7 @@ def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
 
 
 def _collinear(block: BlockRows, t: np.intp, factors: NDArray[np.intp], noun: str) -> str:
-    """Name the factors of period ``t`` that are collinear, and those that are only zero."""
+    """Name the factors of period ``t`` that are collinear, and apart those that are all zero."""
     first, end = block.kept_starts[t : t + 2]
     rows = np.arange(first, end) if block.kept is None else block.kept[first:end]
     X, _, _ = block.arrays()

@@ -118,12 +118,12 @@ def cumulative_returns(
     factor_returns
         A frame as ``factor_returns`` gives it, or the result of ``fit_cross_sections``.
     factors
-        Names of those to draw; ``None``: all.
+        Names of the factors to draw; ``None`` draws all.
     period
-        Column of the period; ``None``: the one called "period", else the first. Dates and times
-        make an axis of dates, anything else is drawn in equal steps.
+        Column of the period; ``None`` takes the one called "period", else the first. Dates and
+        times make an axis of dates, anything else is drawn in equal steps.
     ax
-        Axes to draw on; ``None``: those of a new figure.
+        Axes to draw on; ``None`` makes a new figure.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def cumulative_returns(
     Raises
     ------
     PanelError, ValueError, TypeError
-        As ``fama_macbeth``, lags or not; a name in ``factors`` is not there.
+        As ``fama_macbeth`` with lags; a name in ``factors`` is not a factor.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def confidence_bands(
     ------
     PanelError
         A column is missing or not numeric, a period is null, a (period, factor) repeats, a name in
-        ``factors`` is not there; the periods are text whose order is not that of time.
+        ``factors`` is not a factor; the periods are text that does not sort in the order of time.
     ValueError, TypeError
         ``level`` is not between 0 and 1; ``period`` is not that of the fits; no frame is given.
 
@@ -343,18 +343,18 @@ def t_values(premia: Frame | Fits, *, lags: Lags = "auto", ax: Axes | None = Non
     ----------
     premia
         A frame with the columns factor and t_stat, a row per factor: that of ``fama_macbeth``, or
-        the ``coefficients`` of one period. Of fits, the premia are drawn.
+        the ``coefficients`` of one period. For fits, the premia are drawn.
     lags
-        Newey-West lags of the premia of fits, as in ``fama_macbeth``; a frame has its own.
+        Newey-West lags of the premia of fits, as in ``fama_macbeth``; ignored for a frame.
     ax
-        Axes to draw on; ``None``: those of a new figure, as high as the factors need.
+        Axes to draw on; ``None`` makes a new figure, as high as the factors need.
 
     Returns
     -------
     Axes
         A horizontal bar per factor, the first on top, and the two-sided 95 % limits: Student's t
-        with one degree of freedom less than ``n_periods``, or the normal's in a frame without that
-        column. Bars within the limits are grey; a missing t-value has no bar.
+        with ``n_periods - 1`` degrees of freedom, or those of the normal distribution in a frame
+        without that column. Bars within the limits are grey; a missing t-value has no bar.
 
     Raises
     ------
@@ -386,7 +386,7 @@ def t_values(premia: Frame | Fits, *, lags: Lags = "auto", ax: Axes | None = Non
     colours = [COLOURS[0] if abs(t[bar]) > limits[bar] else LIGHT_GREY for bar in there]
     ax.barh(there, t[there], color=colours)
     ax.axvline(0, color=GREY, linewidth=0.8)
-    # A piece per bar, as factors may have different numbers of periods; alike, they join.
+    # One piece per bar, because factors may have different numbers of periods.
     rows = np.flatnonzero(np.isfinite(limits))
     for side in (-limits[rows], limits[rows]):
         ax.vlines(side, rows - 0.5, rows + 0.5, color=GREY, linewidth=0.8, linestyle="--")
@@ -470,10 +470,10 @@ def robustness_weights(
     most
         How many assets to draw: those whose weights fall short of one by most, summed over time.
     period, asset
-        Columns of the keys; ``None``: those called "period" and "asset", else the first and the
-        second column.
+        Columns of the keys; ``None`` takes those called "period" and "asset", else the first and
+        the second column.
     ax
-        Axes to draw on; ``None``: those of a new figure.
+        Axes to draw on; ``None`` makes a new figure.
 
     Returns
     -------
@@ -486,7 +486,7 @@ def robustness_weights(
     ------
     PanelError
         A column is missing or not numeric, a key is null, a (period, asset) repeats; the periods
-        are text whose order is not that of time.
+        are text that does not sort in the order of time.
     ValueError, TypeError
         ``most`` is not a whole number >= 1; a key is not that of the fits; no frame is given.
 

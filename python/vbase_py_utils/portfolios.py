@@ -91,11 +91,11 @@ def _fill(holdings: FloatArray, part: Part, roots: FloatArray, periods: NDArray[
         X = np.column_stack([column[own] for column in part.X])
         with np.errstate(all="ignore"):
             estimator = _estimator(X, roots[own])
-            # What is too large to hold takes nothing with it that it is not in.
-            held = np.asarray(np.isfinite(estimator).all(axis=1))
-            portfolios = part.combinations[p] @ np.where(held[:, None], estimator, 0.0)
-        within = part.combinations[p] != 0
-        whole = np.isfinite(portfolios).all(axis=1) & (within <= held).all(axis=1)
+            # A row that overflows spoils only the portfolios that use it.
+            finite = np.asarray(np.isfinite(estimator).all(axis=1))
+            portfolios = part.combinations[p] @ np.where(finite[:, None], estimator, 0.0)
+        used = part.combinations[p] != 0
+        whole = np.isfinite(portfolios).all(axis=1) & (used <= finite).all(axis=1)
         holdings[own] = np.where(whole[:, None], portfolios, np.nan).T
 
 

@@ -22,7 +22,7 @@ Fits: TypeAlias = CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame
 # A row per period and a column per factor, or the fits that have such a frame.
 FactorReturns: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream | Fits
 
-# Newey-West lags: a number of periods, or by their number.
+# Newey-West lags: a number of periods, or "auto" to choose it from how many periods there are.
 Lags: TypeAlias = int | Literal["auto"]
 
 PREMIUM, P_VALUE, N_PERIODS = "premium", "p_value", "n_periods"
@@ -56,8 +56,8 @@ def fama_macbeth(
         Column of the period; ``None``: the one called "period", else the first.
     lags
         Newey-West lags, for factor returns that are correlated over time: a number of periods, or
-        "auto" for floor(4 (T / 100)^(2/9)) with T periods. 0 is the textbook's standard error, for
-        factor returns that are independent over time.
+        "auto" for floor(4 (T / 100)^(2/9)) with T periods. With 0, the standard error is the
+        textbook's, for factor returns that are independent over time.
 
     Returns
     -------
@@ -72,9 +72,11 @@ def fama_macbeth(
     ------
     PanelError
         The period or the factors are missing, factors are not numeric, a period is null or repeats.
-        With lags: the periods are text whose order is not that of time.
+        Unless ``lags`` is 0: the periods are text that does not sort in the order of time.
     ValueError, TypeError
         ``lags`` is out of range; ``period`` is not that of the fits; no frame is given.
+    RuntimeError
+        As ``factor_returns``.
 
     Notes
     -----
@@ -111,9 +113,10 @@ def check_lags(lags: object) -> None:
 
 
 def critical_value(n_periods: FloatArray | int, level: float = 0.95) -> FloatArray:
-    """Quantile of Student's t beyond which a t-value of a premium is, at a two-sided ``level``.
+    """Give the two-sided critical value of Student's t for the t-value of a premium.
 
-    With one degree of freedom less than periods; NaN for fewer than two periods.
+    ``level``: the probability within the limits. The degrees of freedom are ``n_periods - 1``; NaN
+    for fewer than two periods.
     """
     freedom = np.asarray(n_periods, dtype=np.float64) - 1
     quantile = stdtrit(np.where(freedom > 0, freedom, np.nan), (1 + level) / 2)
@@ -128,9 +131,9 @@ def read_factor_returns(
 ) -> tuple[pl.Series, dict[str, pl.Series]]:
     """Collect the periods and the values of each factor, both in the order of the periods.
 
-    ``period`` None: the first column. ``use``: what needs that order to be time's, for the message.
-    ``argument``: what messages call the frame. Raises as ``fama_macbeth`` unless there is one row
-    per period, and numbers.
+    ``period``: as for ``key_column``. ``use``: what needs the order of time, for the message, if
+    anything does. ``argument``: what messages call the frame. Raises as ``fama_macbeth`` unless
+    there is one row per period, and numbers.
     """
     check_process()
     if isinstance(factor_returns, CrossSectionFits):
@@ -171,14 +174,14 @@ def read_factor_returns(
 
 
 def key_column(key: str, name: str | None, columns: Sequence[str], place: int) -> str:
-    """Name the column of a key: ``name``, else the one called ``key``, else the one at a place."""
+    """Name the column of a key: ``name``, else one called ``key``, else the column at ``place``."""
     if name is not None:
         return check_name(key, name)
     return key if key in columns or place >= len(columns) else columns[place]
 
 
 def own_key(key: str, name: str | None, own: str) -> str:
-    """Give the key of the fits; raise ValueError if another name was asked for."""
+    """Give the key column of the fits; raise ValueError if the user named another column."""
     if name is not None and check_name(key, name) != own:
         raise ValueError(
             f"{key}={shown(name)} does not match the fits, whose {key} column is {shown(own)}; "

@@ -1,4 +1,4 @@
-"""Everything a fit tells on one page: an HTML file that needs nothing else."""
+"""Everything a fit shows on one page: an HTML file that needs nothing else."""
 
 from __future__ import annotations
 

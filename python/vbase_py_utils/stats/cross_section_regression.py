@@ -66,9 +66,13 @@ def run_cross_sectional_regression(
     ------
     ValueError
         The indexes differ in more than the order of unique labels; empty input; a missing or
-        infinite value; a negative weight; values that are no numbers.
+        infinite value; a negative weight; values that are not numbers.
     FitError
         Fewer assets than factors, or collinear exposures.
+    TypeError
+        An argument is not a pandas Series or DataFrame; ``huber_t`` is not a number.
+    RuntimeError
+        In a process that was forked after Polars had started its threads.
 
     Warns
     -----
@@ -143,7 +147,9 @@ def run_monthly_factor_returns(
     ------
     ValueError
         Labels that should be unique repeat, an index is no MultiIndex (period, asset), a weight
-        is negative, values are no numbers.
+        is negative, values are not numbers.
+    TypeError, RuntimeError
+        As ``run_cross_sectional_regression``.
 
     Warns
     -----
