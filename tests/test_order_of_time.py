@@ -567,6 +567,29 @@ def test_an_enum_in_another_order_is_refused_at_the_call(categories):
     refused(lambda: inverse_variance_weights(panel, fits))
 
 
+@pytest.mark.parametrize("form", [*OTHER, *OTHER_QUARTERS])
+@pytest.mark.parametrize("start", [(1998, 12), (2022, 12)])
+@pytest.mark.parametrize("count", [12, 75])
+def test_an_enum_of_sorted_text_is_taken_only_where_that_is_time(form, start, count):
+    labels = labels_of(form, days_of(form, count, start), "Enum as text sorts")
+    if sorted(labels.to_list()) != labels.to_list():
+        refused(lambda: check_time_order(labels, "date", "lags"))
+        check_time_order(
+            labels_of(form, days_of(form, count, start), "Enum in order"), "date", "lags"
+        )
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_where_years_may_be_days_either_cast_is_named(in_order):
+    """Read as days, months and years, these span fewer years than the three that they do."""
+    texts = ["22-10-31", "22-11-30", "22-12-31", "23-01-31", "24-02-29", "25-03-31"]
+    message = order_warning(pl.Series(texts if in_order else texts[::-1]), "date")
+    first, other = "%y-%m-%d", "%d-%m-%y"
+    if not in_order:
+        first, other = other, first
+    assert message.endswith(f'str.to_date("{first}"), or with "{other}"')
+
+
 def test_periods_of_the_fits_alone_are_seen_too():
     """History that the panel no longer has is ordered as well."""
     panel = panel_of(pl.Series(["2024-01", "2024-02", "12/2023"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import product
 
 import polars as pl
 
@@ -118,9 +118,8 @@ def read_dates(texts: pl.Series) -> list[Reading]:
         new = not any(_equal(reading.times, other.times) for other in best)
         if reading.count == most and 2 * most > len(texts) and new:
             best.append(reading)
-    # A day taken for a year spreads dates over decades.
-    spans = [_years(reading.times) for reading in best]
-    return [r for r, span in zip(best, spans, strict=True) if span == min(spans)]
+    # Panels are often in the order of time as they come, and a day taken for a year spreads dates.
+    return sorted(best, key=lambda r: (not r.times.drop_nulls().is_sorted(), _years(r.times)))
 
 
 def _equal(one: pl.Series, other: pl.Series) -> bool:
@@ -301,8 +300,7 @@ def _roles(count: int, *, named: bool, dotted: bool) -> list[str]:
     months = ["", "Y y", "dY dy Yd yd"] if named else ["", "", "mY Ym my ym"]
     if not named and count == 3:
         usual = ["dmY", "mdY"] if dotted else ["mdY", "dmY"]
-        rest = ["".join(p) for year in "Yy" for p in permutations(f"{year}md")]
-        return list(dict.fromkeys([*usual, "Ymd", *(u.replace("Y", "y") for u in usual), *rest]))
+        return [*usual, "Ymd", "Ydm", *(form.replace("Y", "y") for form in usual), "ymd"]
     return months[count].split() if count < len(months) else []
 
 

@@ -124,7 +124,10 @@ def _enum_disorder(dtype: pl.Enum, column: str) -> Disorder | None:
         readings = read_dates(texts)
         orders = [reading.times for reading in readings]
         casts = [r.cast for r in readings if r.count == len(texts) and r.cast]
-    if not orders or any(times.drop_nulls().is_sorted() for times in orders):
+    # Sorted text is in the order of some reading by accident, such as 31.01.24 read as 2031.
+    right = all if texts.cast(pl.String).is_sorted() else any
+    orders = sorted(orders, key=lambda times: times.drop_nulls().is_sorted())
+    if right(times.drop_nulls().is_sorted() for times in orders) or not orders:
         return None
     known = orders[0].is_not_null()
     names, times = texts.filter(known), orders[0].filter(known)
