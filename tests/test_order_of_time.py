@@ -190,7 +190,10 @@ def refused(call):
 
 
 by_form = pytest.mark.parametrize("form", FORMS)
-by_type = pytest.mark.parametrize("kind", TYPES)
+# Every form as text; some, of each kind, as the other types too.
+SOME = ["2024-01", "2024Q1", "20240131", "01/31/2024", "Jan-24", "991231", "012024", "Q1 2024"]
+CASES = [(form, kind) for form in FORMS for kind in TYPES if kind == "String" or form in SOME]
+by_case = pytest.mark.parametrize(("form", "kind"), CASES)
 
 
 def test_there_are_enough_forms():
@@ -205,8 +208,7 @@ def test_there_are_enough_forms():
 # --- the functions whose numbers depend on the order
 
 
-@by_form
-@by_type
+@by_case
 def test_lags_are_those_of_the_calendar_or_refused(form, kind):
     panel = panel_of(labels_of(form, days_of(form), kind))
     for given_ in ways(panel):
@@ -222,8 +224,7 @@ def test_lags_are_those_of_the_calendar_or_refused(form, kind):
         assert lagged()["x"].to_list() == expected
 
 
-@by_form
-@by_type
+@by_case
 def test_past_variances_are_those_of_the_calendar_or_refused(form, kind):
     panel = panel_of(labels_of(form, days_of(form), kind))
     numbered = panel.drop("date").rename({"t": "date"})
@@ -241,8 +242,7 @@ def test_past_variances_are_those_of_the_calendar_or_refused(form, kind):
             refused(weights)
 
 
-@by_form
-@by_type
+@by_case
 @pytest.mark.parametrize("cells", [50, 10**6])
 def test_one_pass_is_in_order_of_time_or_refused(form, kind, cells, monkeypatch):
     monkeypatch.setattr(one_pass, "BLOCK_CELLS", cells)
@@ -381,8 +381,7 @@ def warned(call):
     return answer, caught
 
 
-@by_form
-@by_type
+@by_case
 def test_factor_returns_are_right_and_say_in_which_order(form, kind):
     panel = panel_of(labels_of(form, days_of(form), kind))
     numbers = {r[0]: r[1] for r in panel.select("date", "t").unique().rows()}
