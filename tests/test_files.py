@@ -87,10 +87,12 @@ NO_PLACES = {
     "{folder}/none/a.csv": "a.csv cannot be written: {folder}/none does not exist",
     "{folder}/pipe.csv": "pipe.csv cannot be written: it is a device or a pipe, not a file",
     "/proc/a.csv": "/proc/a.csv cannot be written: its folder takes no new files",
-    "{folder}/" + "n" * 300 + ".csv": ".csv cannot be written: File name too long",
+    "{folder}/"
+    + "n" * 300
+    + ".csv": ".csv cannot be written: the name of the file or of a folder is too long",
     "": "path is empty, expected the name of a file",
-    "{folder}/a\0b.csv": "b.csv has a NUL character, which no file name can",
-    "{folder}/\ud800.csv": r"\ud800.csv holds a character that no file name can",
+    "{folder}/a\0b.csv": "b.csv has a NUL character, which no file name can have",
+    "{folder}/\ud800.csv": r"\ud800.csv has a character that no file name can have",
 }
 
 
