@@ -325,7 +325,7 @@ def test_files_and_the_command_line(tmp_path, capsys):
 def test_periods_in_an_index_of_columns(tmp_path):
     frame, right = panels()
     indexed = frame.set_index(["period", "asset"])
-    with pytest.raises(PanelError, match="index holds 'period', 'asset': reset_index"):
+    with pytest.raises(PanelError, match="index holds 'period', 'asset': turn the index"):
         factor_returns(indexed, "x")
     assert_frame_equal(factor_returns(indexed.reset_index(), "x"), factor_returns(right, "x"))
     # Of a file too, where pandas writes the index as columns.

@@ -1394,7 +1394,7 @@ def test_what_is_no_frame(chart, given):
 
 def test_a_pandas_frame_needs_its_period_as_a_column():
     frame = pd.DataFrame({"x": [0.1, 0.2]}, index=pd.Index([1, 2], name="period"))
-    with pytest.raises(PanelError, match=r"index holds 'period': reset_index\(\)"):
+    with pytest.raises(PanelError, match=r"index holds 'period': turn .* with reset_index\(\)$"):
         plots.cumulative_returns(frame)
     assert curves(plots.cumulative_returns(frame.reset_index()))
 
