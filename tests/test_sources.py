@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset
@@ -453,6 +454,58 @@ def test_an_empty_reader_and_one_that_fails():
     with pytest.raises(PanelError, match=r"^panel cannot be read: .*torn") as caught:
         factor_returns(failing, "x")
     assert_one_line(caught.value)
+
+
+def test_a_reader_that_has_been_read_is_no_empty_panel():
+    """Arrow gives no rows the second time, which would look like an answer."""
+    reader = ROWS.to_arrow().to_reader(5)
+    with pytest.raises(PanelError, match="exposure column 'y' is not in the panel"):
+        factor_returns(reader, "y")
+    # That read nothing: the rows are still there.
+    fits = fit_cross_sections(reader, "x", weights="w")
+    for got, right in zip(of_fits(fits), RIGHT["fit_cross_sections"], strict=True):
+        assert_frame_equal(got, right)
+    for function in FUNCTIONS:
+        with pytest.raises(
+            PanelError, match=r"^panel is a RecordBatchReader that .* read"
+        ) as caught:
+            answers(function, reader)
+        assert_one_line(caught.value)
+    wide = fits.factor_returns.to_arrow().to_reader()
+    with pytest.raises(PanelError, match=r"^estimated is a RecordBatchReader that .* read"):
+        plots.true_against_estimated(wide, wide)
+
+
+@pytest.mark.parametrize("library", ["pandas", *WAYS_OF_ARROW])
+@pytest.mark.parametrize("role", ["period", "asset", "x"])
+def test_a_column_whose_name_is_empty(library, role):
+    """Polars calls a column without a name "column_0" in some ways to make a frame."""
+    renamed = ROWS.rename({role: ""})
+    names = {"period": "period", "asset": "asset", "x": "x"} | {role: ""}
+    keys = {"period": names["period"], "asset": names["asset"]}
+
+    def given():
+        if library == "pandas":
+            return renamed.to_pandas()
+        return WAYS_OF_ARROW[library](renamed.to_arrow())
+
+    assert_frame_equal(
+        factor_returns(given(), names["x"], **keys), factor_returns(renamed, names["x"], **keys)
+    )
+    assert_frame_equal(lag_exposures(given(), "w", **keys), lag_exposures(renamed, "w", **keys))
+
+
+def test_numbers_that_pandas_changes_later_change_no_answer():
+    frame = ROWS.drop("x").to_pandas().assign(x=ROWS["x"].to_numpy(writable=True))
+    fits = fit_cross_sections(frame, "x", weights="w")
+    back = lag_exposures(frame, "return")
+    lazy = fit_cross_sections(frame, cs.by_name("x"), weights="w")
+    frame.loc[:, ["x", "w", "return"]] = -7.0
+    assert (frame["x"] == -7).all()
+    for changed in (fits, lazy):
+        for got, right in zip(of_fits(changed), RIGHT["fit_cross_sections"], strict=True):
+            assert_frame_equal(got, right)
+    assert_frame_equal(back, lag_exposures(ROWS, "return"), check_column_order=False)
 
 
 def test_types_of_polars_in_a_stream():
