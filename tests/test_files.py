@@ -87,7 +87,9 @@ NO_PLACES = {
     "{folder}/none/a.csv": "a.csv cannot be written: {folder}/none does not exist",
     "{folder}/pipe.csv": "pipe.csv cannot be written: it is a device or a pipe, not a file",
     "/proc/a.csv": "/proc/a.csv cannot be written: its folder takes no new files",
-    "{folder}/" + "n" * 300 + ".csv": ".csv cannot be written: File name too long",
+    "{folder}/"
+    + "n" * 300
+    + ".csv": ".csv cannot be written: the name of the file or of a folder is too long",
     "": "path is empty, expected the name of a file",
     "{folder}/a\0b.csv": "b.csv holds a NUL character, which no file name can",
     "{folder}/\ud800.csv": r"\ud800.csv holds a character that no file name can",
@@ -190,6 +192,29 @@ def test_what_csv_cannot_hold_is_refused_and_parquet_takes_it(tmp_path, values, 
         sink_file(frame.lazy() if lazy else frame, tmp_path / "a.csv")
     sink_file(frame, tmp_path / "a.parquet")
     assert_frame_equal(pl.read_parquet(tmp_path / "a.parquet"), frame)
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("ms", "Europe/Berlin")])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_dates_that_text_cannot_hold_are_refused_and_parquet_takes_them(tmp_path, dtype, lazy):
+    far = pl.Series("day", [2**31 - 1 if dtype == pl.Date else 2**62])
+    frame = pl.DataFrame([far.cast(pl.Int32 if dtype == pl.Date else pl.Int64).cast(dtype)])
+    with pytest.raises(PanelError, match=r"^.*a\.csv cannot be written: .*; write \.parquet$"):
+        sink_file(frame.lazy() if lazy else frame, tmp_path / "a.csv")
+    assert list(tmp_path.iterdir()) == []
+    sink_file(frame, tmp_path / "a.parquet")
+    assert pl.read_parquet(tmp_path / "a.parquet").to_series().equals(frame.to_series())
+
+
+def test_a_panic_of_the_query_itself_is_not_taken_for_a_date(tmp_path):
+    def panic(_):
+        raise pl.exceptions.PanicException("of its own")
+
+    query = pl.LazyFrame({"a": [1]}).map_batches(panic, schema={"a": pl.Int64})
+    with pytest.raises(BaseException, match="of its own") as caught:
+        sink_file(query, tmp_path / "a.csv")
+    assert not isinstance(caught.value, PanelError)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_takes_no_files_is_named_not_a_temporary_one(tmp_path, monkeypatch):
