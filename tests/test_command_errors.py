@@ -319,3 +319,18 @@ def test_a_damaged_parquet_file_is_one_line(file, capsys):
         err = capsys.readouterr().err
         assert f"{source} cannot be read: {reason}" in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["o.txt", "none/o.csv", "dir.csv", "panel.parquet"])
+def test_where_the_answer_cannot_be_is_refused_before_the_panel_is_read(
+    file, tmp_path, monkeypatch, capsys, out
+):
+    source = file(".parquet")
+    (tmp_path / "dir.csv").mkdir()
+
+    def read(*_, **__):
+        raise AssertionError("the panel is read")
+
+    monkeypatch.setattr("vbase_py_utils.__main__.read_panel", read)
+    assert main(["--panel", source, *JOB, "--out", str(tmp_path / out)]) == 2
+    assert out in capsys.readouterr().err
