@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +18,43 @@ from vbase_py_utils.demo import FACTORS
 JOB = ["--exposures", ",".join(FACTORS), "--returns", "return"]
 
 
-def test_what_csv_cannot_hold_is_one_line(panel, file, capsys):
-    binary = panel.with_columns(pl.col("period").cast(pl.Binary))
-    assert main(["--panel", file(".parquet", binary), *JOB]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
+@pytest.mark.parametrize("dtype", [pl.Binary, pl.Duration("us")])
+def test_what_csv_cannot_hold_is_one_line(panel, file, tmp_path, capsys, dtype):
+    """The same line for what is printed and for a file, and none of Polars' own."""
+    text = panel["period"]
+    keys = text.cast(pl.Binary) if dtype == pl.Binary else text.rank("dense").cast(pl.Int64)
+    path = file(".parquet", panel.with_columns(keys.cast(dtype).alias("period")))
+    lines = []
+    for out in ([], ["--out", str(tmp_path / "o.csv")]):
+        assert main(["--panel", path, *JOB, *out]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        lines.append(captured.err)
+    kind = re.escape(str(dtype if isinstance(dtype, pl.Duration) else dtype()))
+    for line in lines:
+        assert re.fullmatch(
+            rf"vbase_py_utils: column 'period' is {kind}, which a \.csv file cannot hold: "
+            r"write \.parquet\n",
+            line,
+        )
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("ms", "UTC")])
+def test_dates_that_text_cannot_hold_are_one_line(panel, file, tmp_path, capsys, dtype):
+    number = panel["period"].rank("dense").cast(pl.Int64)
+    far = (2**31 - 1 - number).cast(pl.Int32) if dtype == pl.Date else 2**62 - number
+    path = file(".parquet", panel.with_columns(far.cast(dtype).alias("period")))
+    for out, name in ([], "the answer"), (["--out", str(tmp_path / "o.csv")], "o.csv|the answer"):
+        assert main(["--panel", path, *JOB, *out]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        # Polars writes of its own what it did not expect.
+        last = captured.err.splitlines()[-1]
+        assert re.fullmatch(
+            rf"vbase_py_utils: .*({name}) cannot be written: .*; write \.parquet", last
+        )
+    assert main(["--panel", path, *JOB, "--out", str(tmp_path / "o.parquet")]) == 0
+    assert pl.read_parquet(tmp_path / "o.parquet").schema["period"] == dtype
 
 
 # Arguments, with {job} for exposures and returns and {folder}/panel.csv for a good file.
@@ -131,6 +163,10 @@ WRONG = {
         "--panel {folder}/panel.csv {job} --period-format %m/%Y",
         "period column 'period' does not match --period-format '%m/%Y' in 600 rows, "
         "for example '2023-",
+    ),
+    "exposure on two lines": (
+        "--panel {folder}/panel.csv --exposures a\nb --returns return",
+        r"--exposures 'a\nb' cannot be read, expected names of columns with commas between them",
     ),
     "empty exposure": (
         "--panel {folder}/panel.csv --exposures Factor_0, --returns return",
@@ -284,3 +320,18 @@ def test_a_damaged_parquet_file_is_one_line(file, capsys):
         err = capsys.readouterr().err
         assert f"{source} cannot be read: {reason}" in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["o.txt", "none/o.csv", "dir.csv", "panel.parquet"])
+def test_where_the_answer_cannot_be_is_refused_before_the_panel_is_read(
+    file, tmp_path, monkeypatch, capsys, out
+):
+    source = file(".parquet")
+    (tmp_path / "dir.csv").mkdir()
+
+    def read(*_, **__):
+        raise AssertionError("the panel is read")
+
+    monkeypatch.setattr("vbase_py_utils.__main__.read_panel", read)
+    assert main(["--panel", source, *JOB, "--out", str(tmp_path / out)]) == 2
+    assert out in capsys.readouterr().err

@@ -194,6 +194,29 @@ def test_what_csv_cannot_hold_is_refused_and_parquet_takes_it(tmp_path, values, 
     assert_frame_equal(pl.read_parquet(tmp_path / "a.parquet"), frame)
 
 
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("ms", "Europe/Berlin")])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_dates_that_text_cannot_hold_are_refused_and_parquet_takes_them(tmp_path, dtype, lazy):
+    far = pl.Series("day", [2**31 - 1 if dtype == pl.Date else 2**62])
+    frame = pl.DataFrame([far.cast(pl.Int32 if dtype == pl.Date else pl.Int64).cast(dtype)])
+    with pytest.raises(PanelError, match=r"^.*a\.csv cannot be written: .*; write \.parquet$"):
+        sink_file(frame.lazy() if lazy else frame, tmp_path / "a.csv")
+    assert list(tmp_path.iterdir()) == []
+    sink_file(frame, tmp_path / "a.parquet")
+    assert pl.read_parquet(tmp_path / "a.parquet").to_series().equals(frame.to_series())
+
+
+def test_a_panic_of_the_query_itself_is_not_taken_for_a_date(tmp_path):
+    def panic(_):
+        raise pl.exceptions.PanicException("of its own")
+
+    query = pl.LazyFrame({"a": [1]}).map_batches(panic, schema={"a": pl.Int64})
+    with pytest.raises(BaseException, match="of its own") as caught:
+        sink_file(query, tmp_path / "a.csv")
+    assert not isinstance(caught.value, PanelError)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_takes_no_files_is_named_not_a_temporary_one(tmp_path, monkeypatch):
     def no(**given):
         raise PermissionError(13, "Permission denied", f"{given['dir']}/tmp123")

@@ -171,6 +171,30 @@ def test_the_premia_are_newey_wests(page, fits):
         assert row[5] == str(premium["n_periods"]) == "38"
 
 
+@pytest.mark.parametrize(
+    ("lags", "said"),
+    [
+        (0, "the textbook's, for factor returns that are independent over time"),
+        (1, "with 1 lag;"),
+        (7, "with 7 lags;"),
+        (10**6, "with 1000000 lags;"),
+    ],
+)
+def test_the_lags_of_the_premia_arrive_and_are_named(fits, tmp_path, lags, said):
+    write_report(fits, tmp_path / "report.html", lags=lags)
+    page = Page(tmp_path / "report.html")
+    assert said in page.text
+    for row, premium in zip(
+        page.table("Factor"), fama_macbeth(fits, lags=lags).rows(named=True), strict=True
+    ):
+        if lags == 10**6:  # more than there are periods
+            assert row[2:5] == ["–"] * 3
+        else:
+            assert float(row[2]) == pytest.approx(premium["std_error"], rel=1e-3)
+            assert float(row[3]) == pytest.approx(premium["t_stat"], abs=0.006)
+    assert ("t-values of the premia" in page.text) == (lags != 10**6)
+
+
 def lost_weight(fits, key):
     """Lost weights by a slow count: sum and number of each period or asset."""
     lost = {}

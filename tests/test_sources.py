@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset
@@ -455,6 +456,58 @@ def test_an_empty_reader_and_one_that_fails():
     assert_one_line(caught.value)
 
 
+def test_a_reader_that_has_been_read_is_no_empty_panel():
+    """Arrow gives no rows the second time, which would look like an answer."""
+    reader = ROWS.to_arrow().to_reader(5)
+    with pytest.raises(PanelError, match="exposure column 'y' is not in the panel"):
+        factor_returns(reader, "y")
+    # That read nothing: the rows are still there.
+    fits = fit_cross_sections(reader, "x", weights="w")
+    for got, right in zip(of_fits(fits), RIGHT["fit_cross_sections"], strict=True):
+        assert_frame_equal(got, right)
+    for function in FUNCTIONS:
+        with pytest.raises(
+            PanelError, match=r"^panel is a RecordBatchReader that .* read"
+        ) as caught:
+            answers(function, reader)
+        assert_one_line(caught.value)
+    wide = fits.factor_returns.to_arrow().to_reader()
+    with pytest.raises(PanelError, match=r"^estimated is a RecordBatchReader that .* read"):
+        plots.true_against_estimated(wide, wide)
+
+
+@pytest.mark.parametrize("library", ["pandas", *WAYS_OF_ARROW])
+@pytest.mark.parametrize("role", ["period", "asset", "x"])
+def test_a_column_whose_name_is_empty(library, role):
+    """Polars calls a column without a name "column_0" in some ways to make a frame."""
+    renamed = ROWS.rename({role: ""})
+    names = {"period": "period", "asset": "asset", "x": "x"} | {role: ""}
+    keys = {"period": names["period"], "asset": names["asset"]}
+
+    def given():
+        if library == "pandas":
+            return renamed.to_pandas()
+        return WAYS_OF_ARROW[library](renamed.to_arrow())
+
+    assert_frame_equal(
+        factor_returns(given(), names["x"], **keys), factor_returns(renamed, names["x"], **keys)
+    )
+    assert_frame_equal(lag_exposures(given(), "w", **keys), lag_exposures(renamed, "w", **keys))
+
+
+def test_numbers_that_pandas_changes_later_change_no_answer():
+    frame = ROWS.drop("x").to_pandas().assign(x=ROWS["x"].to_numpy(writable=True))
+    fits = fit_cross_sections(frame, "x", weights="w")
+    back = lag_exposures(frame, "return")
+    lazy = fit_cross_sections(frame, cs.by_name("x"), weights="w")
+    frame.loc[:, ["x", "w", "return"]] = -7.0
+    assert (frame["x"] == -7).all()
+    for changed in (fits, lazy):
+        for got, right in zip(of_fits(changed), RIGHT["fit_cross_sections"], strict=True):
+            assert_frame_equal(got, right)
+    assert_frame_equal(back, lag_exposures(ROWS, "return"), check_column_order=False)
+
+
 def test_types_of_polars_in_a_stream():
     """Enums stay such, and a type that pyarrow does not know stops nothing."""
     frame = ROWS.with_columns(
@@ -648,3 +701,24 @@ def test_other_modules_of_that_beginning_are_no_spark():
     other = SimpleNamespace(frame=spark_like("pysparkling.frame"))
     with pytest.raises(AssertionError, match="the frame is pulled"):
         factor_returns(other.frame, "x")
+
+
+@pytest.mark.parametrize("call", [factor_returns, fit_cross_sections])
+def test_a_selector_is_not_disturbed_by_columns_that_nobody_named(call):
+    # Warnings are errors here: of a column that is in no answer there is nothing to say.
+    polars = pl.DataFrame(
+        {
+            "period": np.repeat([1, 2], 10),
+            "asset": np.tile(np.arange(10), 2),
+            "return": np.random.default_rng(1).standard_normal(20),
+            "x": np.random.default_rng(2).standard_normal(20),
+        }
+    )
+    frame = polars.to_pandas()
+    frame["odd"] = [object()] * 20
+    found, expected = (call(given, cs.by_name("x")) for given in (frame, polars))
+    if call is fit_cross_sections:
+        found, expected = found.coefficients, expected.coefficients
+    assert_frame_equal(found, expected, check_exact=True)
+    with pytest.raises(PanelError, match=r"^exposures is a selector whose columns are not"):
+        call(frame, cs.by_name("odd"))

@@ -18,7 +18,13 @@ import polars as pl
 from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.errors import VbaseError
 from vbase_py_utils.estimation import fit_frame
-from vbase_py_utils.files import check_target, read_panel, sink_file
+from vbase_py_utils.files import (
+    check_target,
+    csv_text,
+    dates_as_text,
+    read_panel,
+    sink_file,
+)
 from vbase_py_utils.irls import SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec, label
 from vbase_py_utils.period_formats import check_format, readable
@@ -192,9 +198,10 @@ def _run_file(given: argparse.Namespace) -> None:
         fits = fit_frame(panel, spec, SolverOptions())
     answer = wide_factor_returns(fits, spec)
     if target is None or target.suffix.lower() == ".csv":
-        answer = answer.with_columns(readable(answer.get_column(spec.period)))
+        with dates_as_text("the answer"):
+            answer = answer.with_columns(readable(answer.get_column(spec.period)))
     if target is None:
-        print(answer.write_csv(), end="")
+        print(csv_text(answer), end="")
     else:
         sink_file(answer, target)
     for line in (_left_out(panel, spec), _convergence(fits)):
@@ -207,7 +214,10 @@ def _names(text: str) -> list[str]:
     try:
         names = next(csv.reader([text], skipinitialspace=True), [])
     except csv.Error as error:
-        raise UsageError(f"--exposures cannot be read: {error}") from error
+        raise UsageError(
+            f"--exposures {one_line(repr(text), 80)} cannot be read, expected names of columns "
+            "with commas between them, in double quotes if they hold commas or line breaks"
+        ) from error
     names = [name.strip() for name in names]
     if not all(names) or not names:
         raise UsageError(

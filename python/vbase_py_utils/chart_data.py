@@ -12,7 +12,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from vbase_py_utils.arguments import check_names
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.forks import check_process
-from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
+from vbase_py_utils.panel import (
+    PERIOD,
+    ArrowStream,
+    as_frame,
+    check_key_type,
+    holds_numbers,
+    label,
+    missing_keys,
+)
 from vbase_py_utils.periods import check_time_order
 from vbase_py_utils.premia import FactorReturns, Fits, key_column, own_key, read_factor_returns
 from vbase_py_utils.results import FACTOR, CrossSectionFits
@@ -111,7 +119,7 @@ def read_table(
     if missing:
         raise PanelError.missing_columns("", missing, schema.names(), frame)
     for name in values:
-        if not (schema[name].is_numeric() or schema[name] == pl.Null):
+        if not holds_numbers(schema[name]):
             raise PanelError.not_numeric("value", name, schema[name])
     for role, name in keys.items():
         check_key_type(role, name, schema[name])

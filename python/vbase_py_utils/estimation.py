@@ -362,7 +362,7 @@ def _with_roles(
     if isinstance(exposures, Selector):
         beside: _Roles = {**roles, "intercept": True}
         others = PanelSpec.from_names((), **beside).columns
-        panel = as_frame(panel, others, others="keep")
+        panel = as_frame(panel, others, others="offer")
         names = selected("exposures", exposures, panel.collect_schema())
         exposures = [name for name in names if name not in others]
     spec = PanelSpec.from_names(exposures, **roles)

@@ -16,6 +16,7 @@ import polars as pl
 from vbase_py_utils.arguments import check_list, check_number, shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.expressions import IntoColumn, as_column, as_columns, residuals_of, role_of
+from vbase_py_utils.panel import holds_numbers
 from vbase_py_utils.robust import MAD_PER_SIGMA
 
 # A residual this small beside the column is rounding.
@@ -416,7 +417,7 @@ def _checked(argument: str, column: IntoColumn) -> pl.Expr:
 
 
 def _are_numbers(values: pl.Series, role: str) -> pl.Series:
-    if not (values.dtype.is_numeric() or values.dtype in (pl.Null, pl.Boolean)):
+    if not holds_numbers(values.dtype, or_booleans=True):
         raise PanelError.not_numeric(role, values.name, values.dtype)
     return pl.repeat(value=True, n=len(values), eager=True).alias(values.name)
 

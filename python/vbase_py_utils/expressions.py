@@ -24,7 +24,7 @@ from vbase_py_utils.fitting import fit_rows
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.inference import fitted_values
 from vbase_py_utils.irls import SolverOptions
-from vbase_py_utils.panel import RETURN, WEIGHT, PanelSpec
+from vbase_py_utils.panel import RETURN, WEIGHT, PanelSpec, holds_numbers
 from vbase_py_utils.robust import HUBER_T, FloatArray
 
 IntoColumn = str | pl.Expr
@@ -268,7 +268,6 @@ def _block(groups: pl.Series, role: str, weights: str | None) -> BlockRows:
 
 def _numbers(role: str, name: str, values: pl.Series) -> pl.Series:
     """Take a column as Float64 with NaN for null; PanelError when it is no column of numbers."""
-    boolean = role == "exposure" and values.dtype == pl.Boolean
-    if not (values.dtype.is_numeric() or values.dtype == pl.Null or boolean):
+    if not holds_numbers(values.dtype, or_booleans=role == "exposure"):
         raise PanelError.not_numeric(role, name, values.dtype)
     return values.cast(pl.Float64).fill_null(math.nan)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -117,11 +119,33 @@ def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path
     place = check_target(path)
     csv = _kind_of(place) == CSV
     _check_types(frame.collect_schema(), csv=csv)
-    with whole_file(place) as part:
+    with whole_file(place) as part, dates_as_text(named(place)):
         if isinstance(frame, pl.DataFrame):
             frame.write_csv(part) if csv else frame.write_parquet(part)
         else:
             frame.sink_csv(part) if csv else frame.sink_parquet(part)
+
+
+def csv_text(frame: pl.DataFrame) -> str:
+    """Write a frame as csv text; raises PanelError for a column or a date that it cannot hold."""
+    _check_types(frame.schema, csv=True)
+    with dates_as_text("the answer"):
+        return frame.write_csv()
+
+
+@contextmanager
+def dates_as_text(what: str) -> Iterator[None]:
+    """Raise PanelError, which names ``what``, for dates and times that Polars cannot write."""
+    try:
+        yield
+    except pl.exceptions.PanicException as error:
+        # Polars has no other sign of it.
+        if "out-of-range date" not in str(error):
+            raise
+        raise PanelError(
+            f"{what} cannot be written: it holds a date or time beyond the years that text can "
+            f"hold; write {PARQUET}"
+        ) from error
 
 
 def check_target(path: object, argument: str = "path") -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypedDict, Unpack, overload
 
 import numpy as np
@@ -26,6 +27,7 @@ from vbase_py_utils.panel import (
     PanelSpec,
     as_frame,
     check_key_type,
+    holds_numbers,
 )
 from vbase_py_utils.past_variance import past_mean_squares
 from vbase_py_utils.periods import check_time_order, check_time_type
@@ -35,6 +37,8 @@ from vbase_py_utils.results import CrossSectionFits
 NUMBER, SPECIFIC, SQUARE, TYPICAL, OWN = "number", "specific", "square", "typical", "own"
 # A specific return this small beside the median of its period is rounding.
 NO_RESIDUAL = 1e-8
+# What needs the order of time, in a message.
+WEIGHTS = "inverse_variance_weights"
 # The standard deviation of normal numbers over the median of their sizes.
 SD_OF_MEDIAN = 1.4826
 
@@ -246,7 +250,7 @@ def inverse_variance_weights(
     frame = as_frame(panel, [period, asset, weights], others="keep")
     schema = frame.collect_schema()
     _check_columns("weights", [] if weights is None else [weights], schema, period, asset)
-    if weights is not None and not (schema[weights].is_numeric() or schema[weights] == pl.Null):
+    if weights is not None and not holds_numbers(schema[weights]):
         raise PanelError.not_numeric("weights", weights, schema[weights])
     if name in schema:
         raise PanelError.existing_column(name)
@@ -254,33 +258,13 @@ def inverse_variance_weights(
         theirs = specific.collect_schema()[key]
         if schema[key] != theirs:
             raise PanelError.other_key_type(role, key, schema[key], theirs)
-    use = "inverse_variance_weights"
-    check_time_type(schema[period], period, use)
-    spec = PanelSpec(period, asset, "", (), weights)
-    rows = _checked_rows(frame.lazy(), schema, spec)
+    check_time_type(schema[period], period, WEIGHTS)
+    rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", (), weights))
     inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
-    used = pl.when(pl.nth(4).is_not_null()).then(pl.nth(3))
-    returns = specific.select(pl.nth(0).alias(PERIOD), pl.nth(1).alias(ASSET), used.alias(SPECIFIC))
-    # Also of rows that the panel no longer has: they are history.
-    history = rows.with_row_index(NUMBER).join(
-        returns, on=[PERIOD, ASSET], how="full", coalesce=True
-    )
-    history = history.with_columns(_informative().alias(SPECIFIC)).with_columns(**_squares())
-
-    def with_own(rows: pl.DataFrame) -> pl.DataFrame:
-        check_time_order(rows[PERIOD], period, use)
-        decay = 1.0 if half_life is None else 0.5 ** (1 / half_life)
-        return rows.with_columns(_past_precision(rows, decay, int(min_periods), float(cut)))
-
-    out = pl.Schema({**history.collect_schema(), OWN: pl.Float64()})
+    decay = 1.0 if half_life is None else 0.5 ** (1 / half_life)
+    precision = partial(_past_precision, decay=decay, min_periods=int(min_periods), cut=float(cut))
     answer = (
-        history.map_batches(
-            with_own,
-            schema=out,
-            predicate_pushdown=False,
-            projection_pushdown=False,
-            slice_pushdown=False,
-        )
+        _with_history(rows.with_row_index(NUMBER), specific, period, precision)
         .filter(pl.col(NUMBER).is_not_null())
         .with_columns(_shrunk(float(shrinkage), float(max_ratio)).over(PERIOD).alias(WEIGHT))
         .sort(NUMBER)
@@ -290,6 +274,34 @@ def inverse_variance_weights(
         )
     )
     return answer if isinstance(frame, pl.LazyFrame) else answer.collect(engine="in-memory")
+
+
+def _with_history(
+    rows: pl.LazyFrame,
+    specific: pl.LazyFrame,
+    period: str,
+    precision: Callable[[pl.DataFrame], pl.Series],
+) -> pl.LazyFrame:
+    """Add the past precision of each row; rows that only the fits have are history, and added.
+
+    ``specific``: the specific returns of the fits, of which those that were used count.
+    """
+    used = pl.when(pl.nth(4).is_not_null()).then(pl.nth(3))
+    returns = specific.select(pl.nth(0).alias(PERIOD), pl.nth(1).alias(ASSET), used.alias(SPECIFIC))
+    history = rows.join(returns, on=[PERIOD, ASSET], how="full", coalesce=True)
+    history = history.with_columns(_informative().alias(SPECIFIC)).with_columns(**_squares())
+
+    def with_own(rows: pl.DataFrame) -> pl.DataFrame:
+        check_time_order(rows[PERIOD], period, WEIGHTS)
+        return rows.with_columns(precision(rows))
+
+    return history.map_batches(
+        with_own,
+        schema=pl.Schema({**history.collect_schema(), OWN: pl.Float64()}),
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        slice_pushdown=False,
+    )
 
 
 def _informative() -> pl.Expr:
@@ -310,7 +322,7 @@ def _squares() -> dict[str, pl.Expr]:
     return {SQUARE: (size / unit).pow(2), TYPICAL: (SD_OF_MEDIAN * median / unit).pow(2)}
 
 
-def _past_precision(rows: pl.DataFrame, decay: float, min_periods: int, cut: float) -> pl.Series:
+def _past_precision(rows: pl.DataFrame, *, decay: float, min_periods: int, cut: float) -> pl.Series:
     """Give 1 / the mean of earlier squares of the asset, null where there are too few."""
     order = rows[PERIOD].arg_sort()
     lengths = rows[PERIOD].gather(order).rle().struct.field("len")

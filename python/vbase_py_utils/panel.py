@@ -162,10 +162,10 @@ class PanelSpec:
             check_key_type(role, column, schema[column])
         category_weights = [("category weights", name) for name in self._category_weights.values()]
         for role, column in (*self._values.items(), *category_weights):
-            if not (schema[column].is_numeric() or schema[column] == pl.Null):
+            if not holds_numbers(schema[column]):
                 raise PanelError.not_numeric(role, column, schema[column])
         for column in self.exposures:
-            if not (schema[column].is_numeric() or schema[column] in (pl.Null, pl.Boolean)):
+            if not holds_numbers(schema[column], or_booleans=True):
                 raise PanelError.not_numeric("exposure", column, schema[column])
 
     def select(self, panel: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
@@ -355,6 +355,11 @@ def check_key_type(role: str, column: str, dtype: pl.DataType) -> None:
     odd = isinstance(dtype, pl.BaseExtension) or dtype in (pl.Object, pl.Unknown)
     if odd or dtype.is_nested():
         raise PanelError.bad_key_type(role, column, dtype)
+
+
+def holds_numbers(dtype: pl.DataType, *, or_booleans: bool = False) -> bool:
+    """Whether a column of values holds numbers; one of nothing but nulls does."""
+    return dtype.is_numeric() or dtype == pl.Null or (or_booleans and dtype == pl.Boolean)
 
 
 def selected(argument: str, selector: Selector, schema: pl.Schema) -> list[str]:

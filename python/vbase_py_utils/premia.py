@@ -13,7 +13,15 @@ from vbase_py_utils.arguments import check_name, check_number, shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.inference import newey_west_variance
-from vbase_py_utils.panel import PERIOD, ArrowStream, as_frame, check_key_type, label, missing_keys
+from vbase_py_utils.panel import (
+    PERIOD,
+    ArrowStream,
+    as_frame,
+    check_key_type,
+    holds_numbers,
+    label,
+    missing_keys,
+)
 from vbase_py_utils.periods import check_time_order
 from vbase_py_utils.results import FACTOR, STD_ERROR, T_STAT, CrossSectionFits
 from vbase_py_utils.robust import FloatArray
@@ -155,7 +163,7 @@ def read_factor_returns(
     # Under names of our own: Polars would read a name such as "^x$" as a pattern.
     factors = {column.name: column.alias(FACTOR) for column in wide.get_columns()}
     keys = factors.pop(period).alias(PERIOD)
-    odd = {name: v.dtype for name, v in factors.items() if not _is_number(v.dtype)}
+    odd = {name: v.dtype for name, v in factors.items() if not holds_numbers(v.dtype)}
     if odd or not factors:
         raise PanelError.not_wide(odd)
     check_key_type("period", period, keys.dtype)
@@ -188,10 +196,6 @@ def own_key(key: str, name: str | None, own: str) -> str:
             "drop the argument"
         )
     return own
-
-
-def _is_number(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype == pl.Null
 
 
 def _premium(series: FloatArray, lags: Lags) -> tuple[float | int, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import polars as pl
 import pyarrow as pa
@@ -22,9 +23,9 @@ from vbase_py_utils.errors import PanelError
 from vbase_py_utils.period_labels import has_labels, is_period, period_labels
 from vbase_py_utils.text import first_line, listed, one_line, quoted, type_name
 
-# What happens to columns that are not named: drop them; keep those that can be converted, and warn
-# of the rest; or need all of them like the named ones.
-Others: TypeAlias = Literal["drop", "keep", "need"]
+# What happens to columns that are not named: drop them; offer those that can be converted to a
+# selector; keep those, and warn of the rest; or need all of them like the named ones.
+Others: TypeAlias = Literal["drop", "offer", "keep", "need"]
 # Frames and columns of libraries that may not be installed.
 Foreign: TypeAlias = Any
 # Names of columns, or a function that picks them from the names of all columns of a frame.
@@ -51,6 +52,8 @@ REFUSALS = (
     TypeError,
     ValueError,
 )
+# Readers that a function has read: they would look like frames without rows.
+ALREADY_READ: WeakSet[pa.RecordBatchReader] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ def _held(opened: Source) -> str:
 
 
 def _converted(opened: Source, needed: list[str], argument: str, others: Others) -> pl.DataFrame:
-    """Convert the needed columns and, with "keep", any other that can be converted."""
+    """Convert the needed columns and, to "offer" or "keep", any other that can be converted."""
     counts = Counter(opened.names)
     required = opened.names if others == "need" else needed
     for name in required:
@@ -149,7 +152,7 @@ def _converted(opened: Source, needed: list[str], argument: str, others: Others)
             raise PanelError(
                 f"{argument} has {counts[name]} columns named {quoted(name)}, expected one"
             )
-    wanted = opened.names if others == "keep" else required
+    wanted = opened.names if others in ("offer", "keep") else required
     places = [i for i, name in enumerate(opened.names) if name in wanted and counts[name] == 1]
     try:
         columns = dict(zip(places, opened.read(places), strict=True))
@@ -164,12 +167,9 @@ def _converted(opened: Source, needed: list[str], argument: str, others: Others)
             )
     if others == "keep":
         _warn_of_left_out(opened, [i for i in range(len(opened.names)) if columns.get(i) is None])
+    # By a dictionary: in a list, Polars would give a column without a name another one.
     return pl.DataFrame(
-        [
-            column.alias(opened.names[place])
-            for place, column in columns.items()
-            if column is not None
-        ]
+        {opened.names[place]: column for place, column in columns.items() if column is not None}
     )
 
 
@@ -215,12 +215,12 @@ def _opened(source: Foreign, argument: str) -> Source:
     if datasets is not None and isinstance(source, datasets.Dataset):
         return _of_dataset(source, argument)
     if datasets is not None and isinstance(source, datasets.Scanner):
-        return _of_reader(source.to_reader())
+        return _of_reader(source.to_reader(), source, argument)
     if isinstance(source, pa.Table):
         return _of_arrow(source.schema, source.select)
     if hasattr(source, "__arrow_c_stream__") and not isinstance(source, pl.Series):
         try:
-            return _of_reader(pa.RecordBatchReader.from_stream(source))
+            return _of_reader(pa.RecordBatchReader.from_stream(source), source, argument)
         except pa.ArrowException as error:
             return _of_stream(source, argument, error)
     raise _no_frame(source, argument)
@@ -250,7 +250,8 @@ def _of_stream(source: Foreign, argument: str, error: pa.ArrowException) -> Sour
 
 def _of_pandas(frame: Foreign) -> Source:
     def read(places: list[int]) -> list[pl.Series | None]:
-        return [_pandas_column(frame.iloc[:, place]) for place in places]
+        # Copies: pandas changes its numbers in place, and Arrow and Polars would share them.
+        return [_pandas_column(frame.iloc[:, place].copy()) for place in places]
 
     index = frame.index
     # An unnamed index of numbers only counts the rows.
@@ -292,8 +293,17 @@ def _of_dataset(dataset: Foreign, argument: str) -> Source:
     )
 
 
-def _of_reader(reader: pa.RecordBatchReader) -> Source:
+def _of_reader(reader: pa.RecordBatchReader, source: Foreign, argument: str) -> Source:
+    once = isinstance(source, pa.RecordBatchReader)
+    if once and source in ALREADY_READ:
+        raise PanelError(
+            f"{argument} is a RecordBatchReader that has been read before and has no rows left; "
+            "expected the Table that its read_all() gives, which can be used again"
+        )
+
     def select(places: list[int]) -> pa.Table:
+        if once:
+            ALREADY_READ.add(source)
         schema = pa.schema([reader.schema.field(place) for place in places])
         return pa.Table.from_batches((batch.select(places) for batch in reader), schema)
 
