@@ -65,7 +65,7 @@ assert str(apart['period'][-1]) == '1960-08-01'
 assert (apart['gap'].abs() < 0.01).mean() >= 0.95
 pairs = fits.factor_returns.select(BETAS).corr().to_numpy()
 pairs[range(4), range(4)] = 0
-assert abs(pairs).max() < 0.3 and abs(pairs).max() == pairs[0, 1]
+assert abs(pairs).max() < 0.3 and abs(pairs).argmax() in (1, 4) and pairs[0, 1] > 0
 assert page.stat().st_size < 3e6
 """,
     "polars_lazy_queries": """

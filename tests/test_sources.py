@@ -392,12 +392,12 @@ def test_labels_of_the_same_text_are_one_name_twice():
 )
 def test_keys_in_a_pandas_index(index, holds):
     frame = ROWS.to_pandas().set_index(index)
-    missing = ", ".join(map(repr, index))
+    missing = ("column " if len(index) == 1 else "columns ") + ", ".join(map(repr, index))
     for function in ("factor_returns", "fit_cross_sections", *KEEP):
         with pytest.raises(PanelError) as caught:
             answers(function, frame)
         assert str(caught.value) == (
-            f"panel has no column {missing}, but its pandas index {holds}: "
+            f"panel has no {missing}, but its pandas index {holds}: "
             "turn the index into columns with reset_index()"
         )
         assert_as_without(function, frame.reset_index()[ROWS.columns])

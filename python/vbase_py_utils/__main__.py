@@ -19,9 +19,9 @@ from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.errors import VbaseError
 from vbase_py_utils.estimation import fit_frame
 from vbase_py_utils.files import (
+    check_dates,
     check_target,
     csv_text,
-    dates_as_text,
     read_panel,
     sink_file,
 )
@@ -198,8 +198,8 @@ def _run_file(given: argparse.Namespace) -> None:
         fits = fit_frame(panel, spec, SolverOptions())
     answer = wide_factor_returns(fits, spec)
     if target is None or target.suffix.lower() == ".csv":
-        with dates_as_text("the answer"):
-            answer = answer.with_columns(readable(answer.get_column(spec.period)))
+        check_dates(answer, "the answer")
+        answer = answer.with_columns(readable(answer.get_column(spec.period)))
     if target is None:
         print(csv_text(answer), end="")
     else:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 
 from vbase_py_utils.csv_panel import read_csv_panel
 from vbase_py_utils.errors import PanelError
@@ -119,7 +120,9 @@ def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path
     place = check_target(path)
     csv = _kind_of(place) == CSV
     _check_types(frame.collect_schema(), csv=csv)
-    with whole_file(place) as part, dates_as_text(named(place)):
+    if csv and isinstance(frame, pl.DataFrame):
+        check_dates(frame, named(place))
+    with whole_file(place) as part, _dates_as_text(named(place)):
         if isinstance(frame, pl.DataFrame):
             frame.write_csv(part) if csv else frame.write_parquet(part)
         else:
@@ -129,23 +132,35 @@ def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path
 def csv_text(frame: pl.DataFrame) -> str:
     """Write a frame as csv text; raises PanelError for a column or a date that it cannot hold."""
     _check_types(frame.schema, csv=True)
-    with dates_as_text("the answer"):
-        return frame.write_csv()
+    check_dates(frame, "the answer")
+    return frame.write_csv()
+
+
+def check_dates(frame: pl.DataFrame, what: str) -> None:
+    """Raise PanelError, which names ``what``, for dates and times that Polars cannot write."""
+    dates = frame.select(cs.date() | cs.datetime())
+    # A year that Polars cannot hold is null.
+    if any(column.dt.year().null_count() > column.null_count() for column in dates):
+        raise _beyond_text(what)
 
 
 @contextmanager
-def dates_as_text(what: str) -> Iterator[None]:
-    """Raise PanelError, which names ``what``, for dates and times that Polars cannot write."""
+def _dates_as_text(what: str) -> Iterator[None]:
+    """Do as `check_dates` for a query, whose dates are seen only as they are written."""
     try:
         yield
     except pl.exceptions.PanicException as error:
         # Polars has no other sign of it.
         if "out-of-range date" not in str(error):
             raise
-        raise PanelError(
-            f"{what} cannot be written: it holds a date or time beyond the years that text can "
-            f"hold; write {PARQUET}"
-        ) from error
+        raise _beyond_text(what) from error
+
+
+def _beyond_text(what: str) -> PanelError:
+    return PanelError(
+        f"{what} cannot be written: it holds a date or time beyond the years that text can "
+        f"hold; write {PARQUET}"
+    )
 
 
 def check_target(path: object, argument: str = "path") -> Path:

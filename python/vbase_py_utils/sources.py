@@ -132,9 +132,10 @@ def _refuse_index(opened: Source, absent: list[str], keys: list[str], argument: 
     if any(name in opened.index for name in absent) or (
         opened.index and any(name in keys for name in absent)
     ):
+        columns = "column" if len(absent) == 1 else "columns"
         raise PanelError(
-            f"{argument} has no column {listed(absent, 2)}, but its pandas index {_held(opened)}: "
-            "turn the index into columns with reset_index()"
+            f"{argument} has no {columns} {listed(absent, 2)}, but its pandas index "
+            f"{_held(opened)}: turn the index into columns with reset_index()"
         )
 
 
