@@ -285,3 +285,17 @@ def test_the_own_missing_file_of_a_query_is_not_taken_for_the_target(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"panel\.parquet"):
         sink_file(pl.scan_parquet(tmp_path / "panel.parquet"), tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("us", "UTC")])
+def test_dates_that_text_cannot_hold_leave_no_csv_file(tmp_path, lazy, dtype):
+    last = 2**31 - 1 if dtype == pl.Date else 2**63 - 1
+    far = pl.DataFrame({"period": pl.Series([0, last], dtype=pl.Int64).cast(dtype)})
+    frame = far.lazy() if lazy else far
+    target = tmp_path / "o.csv"
+    with pytest.raises(PanelError, match=r"o\.csv cannot be written: it holds a date or time bey"):
+        sink_file(frame, target)
+    assert list(tmp_path.iterdir()) == []
+    sink_file(frame, target.with_suffix(".parquet"))
+    assert_frame_equal(pl.read_parquet(target.with_suffix(".parquet")), far)

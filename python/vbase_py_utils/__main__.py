@@ -193,9 +193,7 @@ def _run_file(given: argparse.Namespace) -> None:
     target = None if given.out is None else _target(given.out, given.panel)
     panel = read_panel(given.panel, spec, separator=separator, period_format=given.period_format)
     _warn_of_order(panel.get_column(spec.period))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "rows are in the order of", UserWarning)
-        fits = fit_frame(panel, spec, SolverOptions())
+    fits = fit_frame(panel, spec, SolverOptions(), warn=False)
     answer = wide_factor_returns(fits, spec)
     if target is None or target.suffix.lower() == ".csv":
         check_dates(answer, "the answer")

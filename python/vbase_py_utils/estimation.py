@@ -390,6 +390,7 @@ def fit_frame(
     cov_type: CovType | None = None,
     sorted_by_period: bool = False,
     progress: bool = False,
+    warn: bool = True,
 ) -> pl.DataFrame:
     """Run the query of ``fit_query`` on a panel in memory."""
     spec.check_schema(panel.schema)
@@ -416,7 +417,8 @@ def fit_frame(
         # The block that failed could count its own rows only.
         spec.check_values(spec.select(panel.lazy(), panel.schema).collect(), partial=False)
         raise
-    warn_unless_time_order(fits[PERIOD], spec.period)
+    if warn:
+        warn_unless_time_order(fits[PERIOD], spec.period)
     return fits
 
 

@@ -120,8 +120,6 @@ def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path
     place = check_target(path)
     csv = _kind_of(place) == CSV
     _check_types(frame.collect_schema(), csv=csv)
-    if csv and isinstance(frame, pl.DataFrame):
-        check_dates(frame, named(place))
     with whole_file(place) as part, _dates_as_text(named(place)):
         if isinstance(frame, pl.DataFrame):
             frame.write_csv(part) if csv else frame.write_parquet(part)
@@ -130,9 +128,8 @@ def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path
 
 
 def csv_text(frame: pl.DataFrame) -> str:
-    """Write a frame as csv text; raises PanelError for a column or a date that it cannot hold."""
+    """Write a frame as csv text; raises PanelError for a column of a type that it cannot hold."""
     _check_types(frame.schema, csv=True)
-    check_dates(frame, "the answer")
     return frame.write_csv()
 
 
@@ -146,11 +143,11 @@ def check_dates(frame: pl.DataFrame, what: str) -> None:
 
 @contextmanager
 def _dates_as_text(what: str) -> Iterator[None]:
-    """Do as `check_dates` for a query, whose dates are seen only as they are written."""
+    """Raise as ``check_dates``, when the dates are written."""
     try:
         yield
     except pl.exceptions.PanicException as error:
-        # Polars has no other sign of it.
+        # Only the text of the panic says that it is a date.
         if "out-of-range date" not in str(error):
             raise
         raise _beyond_text(what) from error

@@ -339,7 +339,7 @@ def _past_precision(rows: pl.DataFrame, *, decay: float, min_periods: int, cut: 
         min_periods=min_periods,
         cut=cut,
     )
-    # Squares that have left the range of numbers are no history.
+    # Squares that overflow or underflow do not count.
     with np.errstate(divide="ignore"):
         precision = pl.Series(OWN, 1 / means, nan_to_null=True)
     return precision.set(~precision.is_between(0, math.inf, "none"), None)

@@ -57,8 +57,8 @@ def past_mean_squares(
         sd = np.sqrt(np.where(known & (mean > 0), mean, typical[rows]))
         with np.errstate(over="ignore", invalid="ignore"):
             square = np.fmin(squares[rows], np.square(cut * sd))
-        told = ~np.isnan(squares[rows])
-        own, square = own[told], square[told]
+        there = ~np.isnan(squares[rows])
+        own, square = own[there], square[there]
         total[own] = decay * total[own] + square
         weight[own] = decay * weight[own] + 1
         count[own] += 1

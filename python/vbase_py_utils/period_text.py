@@ -30,7 +30,7 @@ SORTED_DIGITS = (
     f"{CENTURY}{MONTH}",
     f"{CENTURY}{MONTH}{DAY}({HOUR}({MINUTE}({MINUTE})?)?)?",
 )
-# What digits of a width may be beside that. Four and five are counters, unless they can only be
+# What else digits of a width may be. Four or five digits are counters unless they can only be
 # dates: see ``_digits_sort``.
 DIGIT_FORMS = {
     4: ("%m%y", "%y%m"),
@@ -59,7 +59,7 @@ MARKS = {"Q": "q|qtr|quarter", "H": "h", "S": "s", "T": "t", "W": "w|week"}
 # How a year is written, and what completes it: two digits below 70 are of this century.
 YEARS = ((YEAR, ""), ("[7-9][0-9]", "19"), ("[0-6][0-9]", "20"))
 NUMBERS = ("[0-9]", "[0-9]{2}")
-# Longer ones are no help in a message.
+# Characters of a cast in a message; a longer one would not help.
 CAST_CHARACTERS = 120
 
 
@@ -75,7 +75,7 @@ class Reading:
 
     @property
     def count(self) -> int:
-        """How much of the text reads so."""
+        """How many texts read so."""
         return len(self.times) - self.times.null_count()
 
 
@@ -83,7 +83,7 @@ def sorts_as_time(texts: pl.Series) -> bool:
     """Whether text, not null, is of a form in which the order of text is that of time."""
     if is_iso(texts) or texts.is_empty():
         return True
-    # Of one width, so that all have the same space about them.
+    # All are of one width, so stripping takes as many spaces from each.
     bare = texts.str.strip_chars()
     return _alike(texts) and _all_match(bare, "[0-9]+") and _digits_sort(bare)
 
@@ -118,7 +118,7 @@ def read_dates(texts: pl.Series) -> list[Reading]:
         new = not any(_equal(reading.times, other.times) for other in best)
         if reading.count == most and 2 * most > len(texts) and new:
             best.append(reading)
-    # Panels are often in the order of time as they come, and a day taken for a year spreads dates.
+    # Panels often come in the order of time; and to read a day as a year would spread the dates.
     return sorted(best, key=lambda r: (not r.times.drop_nulls().is_sorted(), _years(r.times)))
 
 

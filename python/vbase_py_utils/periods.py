@@ -13,6 +13,7 @@ import polars as pl
 
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.period_text import (
+    CAST_CHARACTERS,
     Reading,
     all_read_as_dates,
     is_iso,
@@ -22,10 +23,8 @@ from vbase_py_utils.period_text import (
 )
 from vbase_py_utils.text import one_line
 
-# Of a column's name in a message that names it twice.
+# Characters of a column's name in a message that has it twice.
 NAME_CHARACTERS = 30
-# Of what to write: longer is no help.
-CAST_CHARACTERS = 120
 # Warnings point to the code outside these folders.
 INSIDE = tuple(f"{Path(file).parent}{os.sep}" for file in (__file__, pl.__file__))
 
@@ -54,7 +53,7 @@ def check_time_order(keys: pl.Series, column: str, use: str) -> None:
 
 
 def check_time_type(dtype: pl.DataType, column: str, use: str) -> None:
-    """Raise PanelError if the type alone shows that the order is not that of time: an Enum's."""
+    """Raise PanelError if the type alone, an Enum, shows that its order is not that of time."""
     if isinstance(dtype, pl.Enum):
         check_time_order(pl.Series([], dtype=dtype), column, use)
 
@@ -138,7 +137,7 @@ def _enum_disorder(dtype: pl.Enum, column: str) -> Disorder | None:
 
 
 def _decoded(keys: pl.Series) -> pl.Series:
-    """Read bytes as text; what is none has a mark that no date has."""
+    """Read bytes as text; where they are not UTF-8, it has a character that no date has."""
     return pl.Series([key.decode("utf-8", "replace") for key in keys], dtype=pl.String)
 
 
@@ -176,7 +175,7 @@ def _source(column: str) -> str:
 
 
 def _level_outside() -> int:
-    """Give the level of the caller's caller, and so on, that is neither ours nor Polars' own."""
+    """Give the stack level of the nearest caller outside this library and Polars."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
     while frame is not None and frame.f_code.co_filename.startswith(INSIDE):
