@@ -605,6 +605,15 @@ def test_one_pass_sees_another_form_in_a_later_batch(cells, monkeypatch):
     refused(query.collect)
 
 
+def test_one_pass_refuses_before_a_limit_ends_it(monkeypatch):
+    """The order is checked as periods come, so that the first rows are not given out first."""
+    monkeypatch.setattr(one_pass, "BLOCK_CELLS", 4)
+    texts = [f"{month:02}/28/{year}" for month in range(1, 13) for year in (2023, 2024)]
+    panel = panel_of(pl.Series(texts)).sort("date")
+    query = factor_returns(panel.lazy(), "x", period="date", sorted_by_period=True)
+    assert "does not sort as time" in refused(query.head(1).collect)
+
+
 def test_long_names_and_labels_make_short_messages():
     for label in ("01/31/2024", "x" * 500, "a\nb"):
         with pytest.raises(PanelError) as error:
