@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -54,6 +56,8 @@ def answers_of(jobs, seconds=20):
         os.close(reading)
     return found
 """
+# Seconds after which a script is taken to wait for ever.
+HANGS = 300
 SENTENCE = (
     "RuntimeError: this process was forked after Polars had started its threads, which a fork does "
     "not copy, so a query would wait for ever: start processes with the methods 'spawn' or "
@@ -65,11 +69,21 @@ def run(code, tmp_path, script=SCRIPT):
     # A file, since processes that are spawned import the main module.
     path = tmp_path / "script.py"
     path.write_text(script + code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", path], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=HANGS)
+        except subprocess.TimeoutExpired:
+            # With its children, which hold the pipes open.
+            os.killpg(process.pid, signal.SIGKILL)
+            pytest.fail("the script hangs")
+    assert process.returncode == 0, err
+    return out.splitlines()
 
 
 def test_twenty_children_forked_after_use_say_so_within_a_second(tmp_path):
