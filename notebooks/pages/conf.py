@@ -49,7 +49,7 @@ napoleon_use_rtype = False
 # Types that signatures name and whose pages are elsewhere, and one type variable.
 nitpick_ignore_regex = [
     ("py:class", r"(collections|matplotlib|numpy|pandas|pathlib|pd|polars)\..*"),
-    ("py:class", r"vbase_py_utils\.results\.Frame"),
+    ("py:class", r"vbase_py_utils\.fit\.(schema|results)\.Frame"),
 ]
 
 # What stands before the code of every picture.
@@ -117,7 +117,7 @@ def setup(app):
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     # One signature with all arguments instead of the overloads, which only tell type checkers that
     # a lazy frame stays lazy.
-    for module in ("estimation", "history"):
+    for module in ("fit.cross_sections", "prepare.history"):
         analyzer = ModuleAnalyzer.for_module(f"{project.replace('-', '_')}.{module}")
         analyzer.analyze()
         analyzer.overloads.clear()

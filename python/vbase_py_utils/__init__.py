@@ -5,9 +5,13 @@ from importlib.metadata import version as _version
 from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from vbase_py_utils.analyse.premia import fama_macbeth
 from vbase_py_utils.errors import FitError, PanelError, VbaseError
-from vbase_py_utils.estimation import factor_returns, fit_cross_sections
-from vbase_py_utils.exposures import (
+from vbase_py_utils.files import sink_file
+from vbase_py_utils.fit.cross_sections import factor_returns, fit_cross_sections
+from vbase_py_utils.fit.expressions import huber_regression, huber_residuals
+from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.prepare.exposures import (
     cap_weights,
     fill_missing_by_group,
     neutralize,
@@ -15,12 +19,8 @@ from vbase_py_utils.exposures import (
     winsorize,
     zscore,
 )
-from vbase_py_utils.expressions import huber_regression, huber_residuals
-from vbase_py_utils.files import sink_file
-from vbase_py_utils.history import inverse_variance_weights, lag_exposures
-from vbase_py_utils.premia import fama_macbeth
-from vbase_py_utils.report import write_report
-from vbase_py_utils.results import CrossSectionFits
+from vbase_py_utils.prepare.history import inverse_variance_weights, lag_exposures
+from vbase_py_utils.report.page import write_report
 
 if _TYPE_CHECKING:
     from vbase_py_utils import plots as plots

@@ -17,20 +17,14 @@ import polars as pl
 
 from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.errors import VbaseError
-from vbase_py_utils.estimation import fit_frame
-from vbase_py_utils.files import (
-    check_dates,
-    check_target,
-    csv_text,
-    read_panel,
-    sink_file,
-)
-from vbase_py_utils.irls import SolverOptions, Status
+from vbase_py_utils.files import check_dates, check_target, csv_text, read_panel, sink_file
+from vbase_py_utils.fit.query import fit_frame
+from vbase_py_utils.fit.schema import REASON, STATUS, wide_factor_returns
+from vbase_py_utils.kernel.period_fits import SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec, label
-from vbase_py_utils.period_formats import check_format, readable
-from vbase_py_utils.periods import warn_unless_time_order
-from vbase_py_utils.places import as_path, reason_of
-from vbase_py_utils.results import REASON, STATUS, wide_factor_returns
+from vbase_py_utils.periods.formats import check_format, readable
+from vbase_py_utils.periods.order import warn_unless_time_order
+from vbase_py_utils.storage.places import as_path, reason_of
 from vbase_py_utils.text import one_line, quoted
 
 NAME = "vbase_py_utils"

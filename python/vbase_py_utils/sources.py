@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from vbase_py_utils.arguments import shown
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.period_labels import has_labels, is_period, period_labels
+from vbase_py_utils.periods.labels import has_labels, is_period, period_labels
 from vbase_py_utils.text import first_line, listed, one_line, quoted, type_name
 
 # What happens to columns that are not named: drop them; offer those that can be converted to a

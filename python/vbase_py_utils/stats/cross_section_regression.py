@@ -1,6 +1,6 @@
 """Cross-sectional factor returns from pandas objects, with the labels they were given.
 
-An adapter over ``vbase_py_utils.estimation``: labels are turned into positions, positions and
+An adapter over ``vbase_py_utils.fit``: labels are turned into positions, positions and
 values go to Polars, and the answer gets the caller's own index objects back.
 """
 
@@ -22,12 +22,12 @@ except ImportError as error:
 
 from vbase_py_utils.arguments import shown
 from vbase_py_utils.errors import FitError, PanelError
-from vbase_py_utils.estimation import fit_frame
+from vbase_py_utils.fit.query import fit_frame
+from vbase_py_utils.fit.schema import REASON, STATUS
 from vbase_py_utils.forks import check_process
-from vbase_py_utils.irls import ANSWERED, SolverOptions, Status
+from vbase_py_utils.kernel.losses import HUBER_T, FloatArray
+from vbase_py_utils.kernel.period_fits import ANSWERED, SolverOptions, Status
 from vbase_py_utils.panel import PERIOD, PanelSpec
-from vbase_py_utils.results import REASON, STATUS
-from vbase_py_utils.robust import HUBER_T, FloatArray
 from vbase_py_utils.text import one_line, quoted
 
 Positions = NDArray[np.intp]

@@ -1,0 +1,170 @@
+"""Frames of a known kind, as their user gives them: checked, with their keys under our names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+
+from vbase_py_utils.arguments import check_name, shown
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.fit.schema import FACTOR
+from vbase_py_utils.forks import check_process
+from vbase_py_utils.kernel.losses import FloatArray
+from vbase_py_utils.panel import (
+    PERIOD,
+    ArrowStream,
+    as_frame,
+    check_key_type,
+    holds_numbers,
+    label,
+    missing_keys,
+)
+from vbase_py_utils.periods.order import check_time_order
+
+Fits: TypeAlias = CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame]
+# A row per period and a column per factor, or the fits that have such a frame.
+FactorReturns: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream | Fits
+
+
+def read_factor_returns(
+    factor_returns: FactorReturns,
+    period: str | None,
+    use: str | None = None,
+    argument: str = "factor_returns",
+) -> tuple[pl.Series, dict[str, pl.Series]]:
+    """Collect the periods and the values of each factor, both in the order of the periods.
+
+    ``period``: as for ``key_column``. ``use``: what needs the order of time, for the message, if
+    anything does. ``argument``: what messages call the frame. Raises as ``fama_macbeth`` unless
+    there is one row per period, and numbers.
+    """
+    check_process()
+    if isinstance(factor_returns, CrossSectionFits):
+        frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
+        period = own_key(PERIOD, period, frame.collect_schema().names()[0])
+    else:
+        frame = as_frame(
+            factor_returns,
+            lambda names: [key_column(PERIOD, period, names, 0)],
+            argument,
+            others="need",
+        )
+    wide = frame.lazy().collect()
+    if not wide.columns:
+        raise PanelError.not_wide({})
+    period = key_column(PERIOD, period, wide.columns, 0)
+    if period not in wide.columns:
+        raise PanelError.missing_columns("period", [period], wide.columns, "the factor returns")
+    # Under names of our own: Polars would read a name such as "^x$" as a pattern.
+    factors = {column.name: column.alias(FACTOR) for column in wide.get_columns()}
+    keys = factors.pop(period).alias(PERIOD)
+    odd = {name: v.dtype for name, v in factors.items() if not holds_numbers(v.dtype)}
+    if odd or not factors:
+        raise PanelError.not_wide(odd)
+    check_key_type("period", period, keys.dtype)
+    missing = missing_keys(keys).arg_true()
+    if not missing.is_empty():
+        name, values = next(iter(factors.items()))
+        example = f"{name} is {values[missing[0]]}"
+        raise PanelError.missing_keys("period", period, len(missing), example)
+    repeats = keys.filter(keys.is_duplicated())
+    if not repeats.is_empty():
+        raise PanelError.repeated_periods(period, len(repeats), label(repeats))
+    if use is not None:
+        check_time_order(keys, period, use)
+    order = keys.arg_sort()
+    return keys.gather(order), {name: values.gather(order) for name, values in factors.items()}
+
+
+def key_column(key: str, name: str | None, columns: Sequence[str], place: int) -> str:
+    """Name the column of a key: ``name``, else one called ``key``, else the column at ``place``."""
+    if name is not None:
+        return check_name(key, name)
+    return key if key in columns or place >= len(columns) else columns[place]
+
+
+def own_key(key: str, name: str | None, own: str) -> str:
+    """Give the key column of the fits; raise ValueError if the user named another column."""
+    if name is not None and check_name(key, name) != own:
+        raise ValueError(
+            f"{key}={shown(name)} does not match the fits, whose {key} column is {shown(own)}; "
+            "drop the argument"
+        )
+    return own
+
+
+Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream
+
+
+def read_table(
+    source: Frame | Fits,
+    frame: str,
+    asked: Mapping[str, str | None],
+    values: Sequence[str],
+    use: str | None = None,
+) -> pl.DataFrame:
+    """Collect a frame of the fits, or one like it: keys under our names, values as Float64.
+
+    ``asked``: maps our names of the keys to names in the frame, the period first if there is one;
+    ``None`` is resolved by ``key_column``. ``use``: what needs the order of time, for the message,
+    if anything does. Raises PanelError for a missing column, values that are not numbers, and keys
+    that are missing or repeat.
+    """
+    check_process()
+
+    def keys_in(names: list[str]) -> dict[str, str]:
+        # If a frame lacks the key, a value column may stand in its place.
+        others = [name for name in names if name not in values]
+        return {
+            key: key_column(key, name, others, place)
+            for place, (key, name) in enumerate(asked.items())
+        }
+
+    if isinstance(source, CrossSectionFits):
+        given = getattr(source, frame)
+        own = zip(asked.items(), given.collect_schema().names(), strict=False)
+        keys = {key: own_key(key, name, there) for (key, name), there in own}
+    else:
+        given = as_frame(source, lambda names: [*keys_in(names).values(), *values], frame)
+        keys = keys_in(given.collect_schema().names())
+    schema = given.collect_schema()
+    columns = [*keys.values(), *values]
+    missing = [name for name in columns if name not in schema]
+    if missing:
+        raise PanelError.missing_columns("", missing, schema.names(), frame)
+    for name in values:
+        if not holds_numbers(schema[name]):
+            raise PanelError.not_numeric("value", name, schema[name])
+    for role, name in keys.items():
+        check_key_type(role, name, schema[name])
+    # By position: Polars would read a name such as "^x$" as a pattern.
+    columns_of = {
+        name: pl.nth(schema.names().index(column)).alias(name)
+        for name, column in zip([*keys, *values], columns, strict=True)
+    }
+    table: pl.DataFrame = given.lazy().select(columns_of.values()).collect()
+    for role, column in keys.items():
+        absent = missing_keys(table[role])
+        if absent.any():
+            row = table.filter(absent).select(pl.exclude(role)).head(1)
+            example = ", ".join(f"{name} is {label(row[name])}" for name in row.columns)
+            raise PanelError.missing_keys(role, column, int(absent.sum()), example)
+    repeats = table.filter(table.select(*keys).is_duplicated())
+    if not repeats.is_empty():
+        example = ", ".join(label(repeats[role]) for role in keys)
+        raise PanelError.repeated_keys(list(keys.values()), repeats.height, example)
+    if use is not None:
+        check_time_order(table[PERIOD], keys[PERIOD], use)
+    numbers = pl.col(values).cast(pl.Float64)
+    return table.with_columns(pl.when(numbers.is_finite()).then(numbers))
+
+
+def floats(values: pl.Series) -> FloatArray:
+    """Turn numbers into an array, NaN where they are missing or infinite."""
+    array = values.cast(pl.Float64).to_numpy().copy()
+    array[~np.isfinite(array)] = np.nan
+    return array

@@ -1,0 +1,1 @@
+"""From a Polars panel to the fits of its periods."""

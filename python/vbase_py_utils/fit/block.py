@@ -1,0 +1,293 @@
+"""The fit of one block: rows of whole periods in, a frame of fits or of portfolios out.
+
+The bridge between frames and arrays: every way of reading a panel calls it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from vbase_py_utils.errors import FitError
+from vbase_py_utils.fit.block_rows import BlockRows
+from vbase_py_utils.fit.progress import Done
+from vbase_py_utils.fit.schema import (
+    CONDITION_NUMBER,
+    FACTOR,
+    FITTED,
+    HOLDING,
+    N_ASSETS,
+    N_DOWNWEIGHTED,
+    N_EXCLUDED,
+    N_ITER,
+    R_SQUARED,
+    REASON,
+    ROBUST_R_SQUARED,
+    ROBUSTNESS_WEIGHT,
+    SCALE,
+    SPECIFIC_RETURN,
+    STATUS,
+    STATUS_TYPE,
+    fit_schema,
+    inner_std_errors,
+    portfolio_schema,
+)
+from vbase_py_utils.kernel.categories import fit_families, fitted_with_families
+from vbase_py_utils.kernel.covariance import CovType
+from vbase_py_utils.kernel.inference import Inference, assess_periods
+from vbase_py_utils.kernel.irls import fit_periods
+from vbase_py_utils.kernel.losses import FloatArray
+from vbase_py_utils.kernel.period_fits import (
+    ANSWERED,
+    PeriodFits,
+    SolverOptions,
+    Status,
+    fitted_values,
+)
+from vbase_py_utils.kernel.portfolios import Holdings, factor_holdings
+from vbase_py_utils.kernel.threads import one_blas_thread
+from vbase_py_utils.panel import ASSET, PERIOD, RETURN, PanelSpec, label
+from vbase_py_utils.text import counted, listed
+
+OnFailure = Literal["null", "raise"]
+
+# Characters of the names in a reason.
+REASON_NAMES = 80
+
+STATUS_NAMES = pl.Series([status.name for status in Status], dtype=STATUS_TYPE)
+
+
+def fit_block(
+    rows: pl.DataFrame,
+    spec: PanelSpec,
+    options: SolverOptions,
+    cov_type: CovType | None = None,
+    done: Done | None = None,
+) -> pl.DataFrame:
+    """Fit the periods of a block: ``rows`` as ``PanelSpec.select`` gives them, whole periods.
+
+    Returns a row per period, sorted, with the columns of ``fit_schema``; the full ones when
+    ``cov_type`` says which standard errors they hold. ``done`` is told of fitted periods. Raises
+    PanelError for null keys, repeated (period, asset) and negative weights.
+    """
+    spec.check_values(rows, partial=True)
+    block = BlockRows.of(rows, spec)
+    with one_blas_thread():
+        fits, trust = _fit_and_assess(block, options, cov_type, done)
+        columns = _estimates(block, fits)
+        if trust is not None:
+            columns |= _full_columns(block, _fitted(block, fits), trust, spec)
+    schema = fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
+    return pl.DataFrame(columns, schema=schema, nan_to_null=True)
+
+
+def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
+    """Build the columns that every fit has."""
+    n_assets = np.diff(block.kept_starts)
+    return {
+        PERIOD: block.periods,
+        N_ASSETS: n_assets,
+        N_EXCLUDED: np.diff(block.starts) - n_assets,
+        SCALE: _finite(fits.scale),
+        N_ITER: fits.n_iter,
+        STATUS: STATUS_NAMES.gather(fits.status),
+        REASON: _reasons(block, fits),
+        **dict(zip(block.spec.inner_factors, _finite(fits.coefficients).T, strict=True)),
+    }
+
+
+def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None) -> PeriodFits:
+    """Fit the periods of a block; ``done`` is called with the number of periods fitted since."""
+    X, y, w = block.arrays()
+    with one_blas_thread():
+        return fit_periods(X, y, w, block.kept_starts, options, rows=block.kept, done=done)
+
+
+def _fit_and_assess(
+    block: BlockRows, options: SolverOptions, cov_type: CovType | None, done: Done | None
+) -> tuple[PeriodFits, Inference | None]:
+    # The arrays of a frame in several pieces are copies: never held twice.
+    if block.spec.families:
+        X, y, w = block.arrays()
+        return fit_families(
+            X,
+            block.members(),
+            y,
+            w,
+            block.kept_starts,
+            options,
+            rows=block.kept,
+            done=done,
+            intercept=block.spec.intercept,
+            cov_type=cov_type,
+        )
+    fits = fit_rows(block, options, done)
+    if cov_type is None:
+        return fits, None
+    X, y, w = block.arrays()
+    return fits, assess_periods(
+        X,
+        y,
+        w,
+        block.kept_starts,
+        fits,
+        huber_t=options.huber_t,
+        cov_type=cov_type,
+        rows=block.kept,
+    )
+
+
+def _fitted(block: BlockRows, fits: PeriodFits) -> FloatArray:
+    """Fitted values of all rows of a block, period by period."""
+    X, _, _ = block.arrays()
+    if block.spec.families:
+        members = block.members()
+        return fitted_with_families(X, members, fits.coefficients, block.starts, block.order)
+    return fitted_values(X, fits.coefficients, block.starts, block.order)
+
+
+def _full_columns(
+    block: BlockRows, fitted: FloatArray, trust: Inference, spec: PanelSpec
+) -> dict[str, Any]:
+    """Build the columns that only a full fit has; ``fitted`` is for all rows of the block."""
+    weights = trust.robustness_weights
+    if block.usable is not None:
+        weights = np.full(len(fitted), np.nan)
+        weights[block.usable] = trust.robustness_weights
+    with np.errstate(over="ignore", invalid="ignore"):
+        specific = block.in_order(block.rows[RETURN]).to_numpy() - fitted
+    per_row = {
+        FITTED: _finite(fitted),
+        SPECIFIC_RETURN: _finite(specific),
+        ROBUSTNESS_WEIGHT: weights,
+    }
+    number = pl.Series("number", np.repeat(np.arange(len(block.periods)), np.diff(block.starts)))
+    lists = (
+        pl.DataFrame([number.set_sorted(), block.in_order(block.rows[ASSET])])
+        .with_columns(pl.Series(name, values, nan_to_null=True) for name, values in per_row.items())
+        .group_by("number", maintain_order=True)
+        .agg(ASSET, *per_row)
+    )
+    return {
+        N_DOWNWEIGHTED: pl.Series(trust.n_downweighted).fill_nan(None).cast(pl.UInt32),
+        R_SQUARED: trust.r_squared,
+        ROBUST_R_SQUARED: trust.robust_r_squared,
+        CONDITION_NUMBER: trust.condition_numbers,
+        **dict(zip(inner_std_errors(spec), trust.std_errors.T, strict=True)),
+        **lists.drop("number").to_dict(),
+    }
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    """NaN, which becomes null, for numbers too large to hold."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
+    """Say in words why a period did not converge; its status stands beside the reason."""
+    spec, n_assets = block.spec, np.diff(block.kept_starts)
+    reasons: list[str | None] = [None] * len(n_assets)
+    only_exposures = not (spec.intercept or spec.families)
+    noun = "exposures" if only_exposures else "factors"
+    wanted = counted(len(spec.exposures), "exposure")
+    if spec.intercept:
+        wanted = f"an intercept and {wanted}"
+    if spec.families:
+        columns = listed((family.column for family in spec.families), room=REASON_NAMES)
+        wanted += f" beside the categories of {columns}"
+    for t in np.flatnonzero(fits.status != Status.converged):
+        n, steps = n_assets[t], fits.n_iter[t]
+        match Status(fits.status[t]):
+            case Status.max_iter:
+                why = f"not converged after {counted(steps, 'step')}"
+            case Status.exact_fit:
+                why = (
+                    f"the {noun} fit most of the {n} returns exactly, "
+                    "so there is no error to estimate"
+                )
+            case Status.rank_deficient:
+                why = _collinear(block, t, np.flatnonzero(fits.collinear[t]), noun)
+            case _:
+                why = f"{counted(n, 'usable asset')} for {wanted}"
+                if spec.families:
+                    why += f", {fits.n_estimated[t]} factor returns to estimate"
+        reasons[t] = why
+    return reasons
+
+
+def _collinear(block: BlockRows, t: np.intp, factors: NDArray[np.intp], noun: str) -> str:
+    """Name the factors of period ``t`` that are collinear, and apart those that are all zero."""
+    first, end = block.kept_starts[t : t + 2]
+    rows = np.arange(first, end) if block.kept is None else block.kept[first:end]
+    X, _, _ = block.arrays()
+    zero = [j for j in factors if j < len(X) and not X[j][rows].any()]
+    names = [block.spec.factors[j] for j in zero]
+    others = [block.spec.factors[j] for j in factors if j not in zero]
+    parts = []
+    if zero:
+        are = "exposure {} is" if len(zero) == 1 else "exposures {} are"
+        assets = "the only asset" if len(rows) == 1 else f"all {len(rows)} assets"
+        parts.append(f"{are.format(listed(names, 6, REASON_NAMES))} zero for {assets}")
+    if others:
+        named = listed(others, 6, REASON_NAMES)
+        parts.append(f"{noun} {named} are linearly dependent over the {len(rows)} assets")
+    return "; ".join(parts)
+
+
+def portfolio_block(
+    rows: pl.DataFrame,
+    spec: PanelSpec,
+    options: SolverOptions,
+    on_failure: OnFailure = "null",
+) -> pl.DataFrame:
+    """Fit the periods of a block and compute the portfolios of those that converged.
+
+    ``rows`` and errors as for ``fit_block``. A row per period, used asset and factor that has a
+    return, with the columns of ``portfolio_schema``.
+    """
+    spec.check_values(rows, partial=True)
+    block = BlockRows.of(rows, spec)
+    with one_blas_thread():
+        # The kind of standard errors, which are not used, that takes less time.
+        fits, trust = _fit_and_assess(block, options, "H1", None)
+        if on_failure == "raise":
+            raise_on_failure(pl.DataFrame(_estimates(block, fits)), partial=True)
+        places, factors, holdings = _holdings(block, fits, cast("Inference", trust))
+    assets = block.in_order(rows[ASSET])
+    if block.usable is not None:
+        assets = assets.filter(pl.Series(block.usable))
+    sizes = np.diff(block.kept_starts)
+    return pl.DataFrame(
+        {
+            PERIOD: block.periods.gather(np.repeat(np.arange(len(sizes)), sizes)[places]),
+            ASSET: assets.gather(places),
+            FACTOR: pl.Series(spec.factors, dtype=pl.String).gather(factors),
+            HOLDING: holdings,
+        },
+        schema=portfolio_schema(rows.schema[PERIOD], rows.schema[ASSET]),
+    )
+
+
+def _holdings(block: BlockRows, fits: PeriodFits, trust: Inference) -> Holdings:
+    """Compute the portfolios of all periods that converged, row by row."""
+    X, _, w = block.arrays()
+    starts, intercept = block.kept_starts, block.spec.intercept
+    converged = np.repeat(fits.status == Status.converged, np.diff(starts))
+    weights = np.where(converged, trust.robustness_weights, np.nan)
+    return factor_holdings(
+        X, block.members(), w, starts, weights, rows=block.kept, intercept=intercept
+    )
+
+
+def raise_on_failure(fits: pl.DataFrame, *, partial: bool = False) -> pl.DataFrame:
+    """Raise FitError for the periods without an answer; ``partial``: others are still to come."""
+    failed = fits.filter(~pl.col(STATUS).is_in(ANSWERED))
+    if not failed.is_empty():
+        n_periods = None if partial else fits.height
+        raise FitError.failed_periods(
+            failed.height, n_periods, label(failed[PERIOD]), failed[STATUS][0], failed[REASON][0]
+        )
+    return fits

@@ -1,0 +1,105 @@
+"""Between frames and arrays: the rows of a block, period by period, as the kernel wants them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from vbase_py_utils.kernel.categories import Members
+from vbase_py_utils.kernel.losses import FloatArray
+from vbase_py_utils.panel import PERIOD, RETURN, WEIGHT, PanelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRows:
+    """The rows of a block in the order of their periods, the order of the panel within each.
+
+    ``rows`` as ``PanelSpec.select`` gives them. ``order`` (N,): the row that stands at a place,
+    None if every row stands where it is. ``periods`` (T,): the keys, and ``starts`` (T + 1,) the
+    places where they begin. ``usable`` (N,): whether the row at a place takes part in the fit, None
+    if all do.
+    """
+
+    rows: pl.DataFrame
+    spec: PanelSpec
+    order: NDArray[np.intp] | None
+    periods: pl.Series
+    starts: NDArray[np.intp]
+    usable: NDArray[np.bool_] | None
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, spec: PanelSpec) -> BlockRows:
+        """Find order, periods and usable rows; copies no values."""
+        keys, order = rows[PERIOD], None
+        if not keys.is_sorted():
+            places = rows.select(pl.arg_sort_by(PERIOD, maintain_order=True)).to_series()
+            keys, order = keys.gather(places), places.to_numpy().astype(np.intp)
+        runs = keys.rle().struct.unnest()
+        starts = np.append(0, np.cumsum(runs["len"].to_numpy(), dtype=np.intp))
+        usable = _usable(rows, spec)
+        if usable is not None and order is not None:
+            usable = usable[order]
+        return cls(rows, spec, order, runs["value"], starts, usable)
+
+    @classmethod
+    def in_place(cls, rows: pl.DataFrame, spec: PanelSpec, starts: NDArray[np.intp]) -> BlockRows:
+        """Take rows without keys whose periods, numbered from 0, stand where ``starts`` says."""
+        periods = pl.Series(np.arange(len(starts) - 1))
+        return cls(rows, spec, None, periods, starts, _usable(rows, spec))
+
+    @property
+    def kept_starts(self) -> NDArray[np.intp]:
+        """Where the periods begin among the usable rows (T + 1,)."""
+        if self.usable is None:
+            return self.starts
+        return np.append(0, np.cumsum(self.usable))[self.starts]
+
+    @property
+    def kept(self) -> NDArray[np.intp] | None:
+        """Which rows of the frame are usable, period by period; None if all are where they are."""
+        if self.usable is None:
+            return self.order
+        return np.flatnonzero(self.usable) if self.order is None else self.order[self.usable]
+
+    def arrays(self) -> tuple[list[FloatArray], FloatArray, FloatArray | None]:
+        """Columns (N,) of X, y (N,) and w (N,) as they stand in the frame: views, not copies."""
+        X = [np.ones(self.rows.height)] if self.spec.intercept else []
+        X += [self.rows[name].to_numpy() for name in self.spec.inner_exposures]
+        w = None if self.spec.weights is None else self.rows[WEIGHT].to_numpy()
+        return X, self.rows[RETURN].to_numpy(), w
+
+    def members(self) -> list[Members]:
+        """Which category of each family the rows (N,) of the frame belong to."""
+        spec, weighted = self.spec, iter(self.spec.inner_category_weights)
+        return [
+            Members(
+                self.rows[name].to_numpy(),
+                len(family.categories),
+                None if family.weights is None else self.rows[next(weighted)].to_numpy(),
+            )
+            for name, family in zip(spec.inner_categories, spec.families, strict=True)
+        ]
+
+    def in_order(self, values: pl.Series) -> pl.Series:
+        """Put a column of the frame (N,) into the order of the periods."""
+        return values if self.order is None else values.gather(self.order)
+
+
+def _usable(rows: pl.DataFrame, spec: PanelSpec) -> NDArray[np.bool_] | None:
+    """Which rows are complete and have a weight above zero; None if all are."""
+    names = [RETURN, *spec.inner_exposures, *spec.inner_category_weights]
+    names += [] if spec.weights is None else [WEIGHT]
+    # A finite sum tells, at the cost of reading, that there is nothing to look for.
+    sums = rows.select(pl.col(names).sum()).row(0)
+    suspects = [name for name, total in zip(names, sums, strict=True) if not np.isfinite(total)]
+    conditions = [pl.col(name).is_finite() for name in suspects]
+    conditions += [pl.col(name) >= 0 for name in spec.inner_categories if (rows[name] < 0).any()]
+    if spec.weights is not None and (conditions or (rows[WEIGHT] <= 0).any()):
+        conditions.append(pl.col(WEIGHT) > 0)
+    if not conditions:
+        return None
+    usable: NDArray[np.bool_] = rows.select(pl.all_horizontal(conditions)).to_series().to_numpy()
+    return usable

@@ -1,0 +1,349 @@
+"""The public functions that estimate factor returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TypeAlias, TypedDict, Unpack, get_args, overload
+
+import polars as pl
+from polars.selectors import Selector
+
+from vbase_py_utils.arguments import check_choice, check_flag
+from vbase_py_utils.fit.block import OnFailure
+from vbase_py_utils.fit.progress import check_progress
+from vbase_py_utils.fit.query import blocks_of, fit_frame, fit_query, portfolio_query
+from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.fit.schema import check_key_names, wide_factor_returns
+from vbase_py_utils.kernel.covariance import CovType
+from vbase_py_utils.kernel.losses import HUBER_T
+from vbase_py_utils.kernel.period_fits import SolverOptions
+from vbase_py_utils.panel import ArrowStream, PanelSpec, as_frame, selected
+
+# Exposure columns: a name, names in the order of the answer, or a selector.
+Exposures: TypeAlias = str | Iterable[str] | Selector
+
+
+class FitArguments(TypedDict, total=False):
+    """The keyword arguments of the estimating functions; meanings in ``factor_returns``."""
+
+    intercept: bool
+    categories: Mapping[str, str | None] | None
+    returns: str
+    weights: str | None
+    period: str
+    asset: str
+    huber_t: float
+    cov_type: CovType
+    on_failure: OnFailure
+    tol: float
+    max_iter: int
+    sorted_by_period: bool
+    progress: bool
+
+
+@overload
+def factor_returns(
+    panel: pl.DataFrame | ArrowStream,
+    exposures: Exposures,
+    **arguments: Unpack[FitArguments],
+) -> pl.DataFrame: ...
+@overload
+def factor_returns(
+    panel: pl.LazyFrame, exposures: Exposures, **arguments: Unpack[FitArguments]
+) -> pl.LazyFrame: ...
+def factor_returns(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
+    exposures: Exposures,
+    *,
+    intercept: bool = False,
+    categories: Mapping[str, str | None] | None = None,
+    returns: str = "return",
+    weights: str | None = None,
+    period: str = "period",
+    asset: str = "asset",
+    huber_t: float = HUBER_T,
+    cov_type: CovType = "sandwich",
+    on_failure: OnFailure = "null",
+    tol: float = SolverOptions.tol,
+    max_iter: int = SolverOptions.max_iter,
+    sorted_by_period: bool = False,
+    progress: bool = False,
+) -> pl.DataFrame | pl.LazyFrame:
+    """Estimate the factor returns of every period by a robust cross-sectional regression.
+
+    In each period the returns are regressed on the exposures by Huber M-estimation: weighted by
+    precision, scale the median absolute residual about zero.
+
+    Parameters
+    ----------
+    panel
+        Long frame, one row per (period, asset), in any order. A LazyFrame stays lazy: nothing runs
+        before ``collect()``. A pandas frame, a pyarrow Table or Dataset, or anything else that
+        exports an Arrow stream, is taken like a DataFrame, and only the columns named here are
+        converted. A pandas frame needs its keys as columns: ``reset_index()``. Columns of pandas
+        periods become text such as "2024-01". Times at an offset such as +05:30, for which Polars
+        has no zone, become the same instants in UTC. A Spark frame is refused.
+    exposures
+        Column name or a list of names, in the order of the answer; numeric or Boolean. May be empty
+        beside an intercept. A Polars selector, such as ``cs.starts_with("style_")``, takes the
+        columns it matches, in the order of the panel, without those that have another role here.
+    intercept
+        Add a factor "intercept", to which every asset has an exposure of one, before the others.
+    categories
+        Columns of categories, as ``{"sector": "market_cap", "country": None}``: an exposure of one
+        or zero for each category, named "sector=Energy", family by family after the others, in the
+        order of the Enum. Text, or a Categorical, is taken as the Enum of its sorted values,
+        from a DataFrame only.
+        Within a family the factor returns sum to zero in every period. Each is weighted by the
+        total of the named column over the category's usable rows; ``None`` weights all categories
+        equally. The constraint also holds without an intercept, but then no factor represents the
+        market.
+    returns, weights, period, asset
+        Column names. ``weights`` are regression weights, proportional to 1 / variance; ``None``
+        weights all rows equally.
+    huber_t
+        Tuning constant in units of the residual scale; infinity gives weighted least squares.
+    cov_type
+        Ignored here. Accepted so that the same keyword arguments work for ``fit_cross_sections``.
+    on_failure
+        "null": a period without an answer is a row of nulls, and one that ran out of steps keeps
+        its last numbers. "raise": FitError names either.
+    tol, max_iter
+        Stop when no fitted value moves by more than ``tol`` scales, or after ``max_iter`` steps.
+    sorted_by_period
+        Promise that periods ascend in time; text that sorts otherwise is refused. A LazyFrame is
+        then read once, in batches: neither it nor, into a sink, the answer need fit in memory.
+        Filters on the period and limits, set on the answer, restrict what is read; what is not read
+        is not checked.
+    progress
+        Show a bar that counts periods, on a terminal or in a notebook (extra ``progress``).
+
+    Returns
+    -------
+    DataFrame or LazyFrame, as given
+        One row per period of the panel, sorted: the period in its own dtype, then a Float64 column
+        per factor, in units of return per unit of exposure. Null, NaN and infinite values are all
+        missing; rows with one, a missing category or the weight 0 are left out. Null if the period
+        has fewer usable assets than free factors, if its exposures are collinear, and for a
+        category with no usable row.
+
+    Raises
+    ------
+    PanelError
+        A column is missing, repeated, of the wrong type, or cannot be converted to a Polars column;
+        a period or asset is null, a (period, asset) is repeated, a weight is negative, periods are
+        not sorted although ``sorted_by_period=True``; a LazyFrame's categories are not an Enum.
+        Values are checked when the query runs.
+    FitError
+        With ``on_failure="raise"``: a period has no answer, or did not converge.
+    ValueError, TypeError, ImportError
+        An option is out of range or of another type; names have no order, as in a set; ``panel`` is
+        not a frame; ``progress`` without tqdm.
+    RuntimeError
+        In a process that was forked after Polars had started its threads.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import factor_returns
+    >>> panel = pl.DataFrame({
+    ...     "period": ["2023-01"] * 5,
+    ...     "asset": ["A", "B", "C", "D", "E"],
+    ...     "return": [0.010, 0.021, 0.500, 0.041, 0.049],
+    ...     "beta": [0.5, 1.0, 1.5, 2.0, 2.5],
+    ... })
+    >>> with pl.Config(float_precision=4):
+    ...     print(factor_returns(panel, "beta"))
+    shape: (1, 2)
+    ┌─────────┬────────┐
+    │ period  ┆ beta   │
+    │ ---     ┆ ---    │
+    │ str     ┆ f64    │
+    ╞═════════╪════════╡
+    │ 2023-01 ┆ 0.0203 │
+    └─────────┴────────┘
+    """
+    check_choice("cov_type", cov_type, get_args(CovType))
+    check_choice("on_failure", on_failure, get_args(OnFailure))
+    sorted_by_period = check_flag("sorted_by_period", sorted_by_period)
+    progress = check_flag("progress", progress)
+    frame, spec = _with_roles(
+        panel,
+        exposures,
+        intercept=intercept,
+        categories=categories,
+        returns=returns,
+        weights=weights,
+        period=period,
+        asset=asset,
+    )
+    options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
+    check_progress(progress=progress)
+    ways: _Ways = {
+        "on_failure": on_failure,
+        "sorted_by_period": sorted_by_period,
+        "progress": progress,
+    }
+    if isinstance(frame, pl.LazyFrame):
+        return wide_factor_returns(fit_query(frame, spec, options, **ways), spec)
+    return wide_factor_returns(fit_frame(frame, spec, options, **ways), spec)
+
+
+@overload
+def fit_cross_sections(
+    panel: pl.DataFrame | ArrowStream,
+    exposures: Exposures,
+    **arguments: Unpack[FitArguments],
+) -> CrossSectionFits[pl.DataFrame]: ...
+@overload
+def fit_cross_sections(
+    panel: pl.LazyFrame, exposures: Exposures, **arguments: Unpack[FitArguments]
+) -> CrossSectionFits[pl.LazyFrame]: ...
+def fit_cross_sections(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
+    exposures: Exposures,
+    *,
+    intercept: bool = False,
+    categories: Mapping[str, str | None] | None = None,
+    returns: str = "return",
+    weights: str | None = None,
+    period: str = "period",
+    asset: str = "asset",
+    huber_t: float = HUBER_T,
+    cov_type: CovType = "sandwich",
+    on_failure: OnFailure = "null",
+    tol: float = SolverOptions.tol,
+    max_iter: int = SolverOptions.max_iter,
+    sorted_by_period: bool = False,
+    progress: bool = False,
+) -> CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame]:
+    """Estimate the factor returns of every period, with all that tells how far to trust them.
+
+    The estimate, the arguments and the errors are those of ``factor_returns``, which is faster
+    where factor returns are all that is needed. Only what differs is described here.
+
+    Parameters
+    ----------
+    panel, exposures, intercept, categories, returns, weights
+        As in ``factor_returns``.
+    huber_t, on_failure, tol, max_iter, sorted_by_period, progress
+        As in ``factor_returns``.
+    period, asset
+        Key columns; they may not have the name of another column of the frames below.
+    cov_type
+        "sandwich": standard errors that are consistent whatever the weights are, but too small for
+        a factor that few assets carry, or few large weights. "H1": those statsmodels gives by
+        default, right where weights are proportional to 1 / variance.
+
+    Returns
+    -------
+    CrossSectionFits
+        Frames ``factor_returns`` (a row per period), ``coefficients`` (per period and factor, with
+        standard errors and t-values), ``specific_returns`` (per row of the panel), ``diagnostics``
+        (per period), ``bad_periods`` (per period with another status, and the reason) and
+        ``factor_portfolios`` (per period, asset and factor): lazy when the panel is, then
+        ``collect()`` runs the fit once for all but the last.
+
+    Raises
+    ------
+    PanelError, FitError, ValueError, TypeError, ImportError, RuntimeError
+        As ``factor_returns``.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import fit_cross_sections
+    >>> panel = pl.DataFrame({
+    ...     "period": ["2023-01"] * 5,
+    ...     "asset": ["A", "B", "C", "D", "E"],
+    ...     "return": [0.010, 0.021, 0.500, 0.041, 0.049],
+    ...     "beta": [0.5, 1.0, 1.5, 2.0, 2.5],
+    ... })
+    >>> fits = fit_cross_sections(panel, "beta")
+    >>> fits.specific_returns.filter(pl.col("robustness_weight") < 0.01)["asset"].to_list()
+    ['C']
+    >>> fits.diagnostics.select("n_assets", "n_excluded", "status").row(0)
+    (5, 0, 'converged')
+    """
+    check_choice("cov_type", cov_type, get_args(CovType))
+    check_choice("on_failure", on_failure, get_args(OnFailure))
+    sorted_by_period = check_flag("sorted_by_period", sorted_by_period)
+    progress = check_flag("progress", progress)
+    frame, spec = _with_roles(
+        panel,
+        exposures,
+        intercept=intercept,
+        categories=categories,
+        returns=returns,
+        weights=weights,
+        period=period,
+        asset=asset,
+    )
+    check_key_names(spec)
+    options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
+    check_progress(progress=progress)
+    ways: _Ways = {
+        "on_failure": on_failure,
+        "cov_type": cov_type,
+        "sorted_by_period": sorted_by_period,
+        "progress": progress,
+    }
+    if isinstance(frame, pl.LazyFrame):
+        periods = fit_query(frame, spec, options, **ways)
+        portfolios = partial(
+            portfolio_query,
+            frame,
+            spec,
+            options,
+            on_failure=on_failure,
+            sorted_by_period=sorted_by_period,
+        )
+        return CrossSectionFits(periods, spec, options, cov_type, portfolios)
+    fits = fit_frame(frame, spec, options, **ways)
+    # What the portfolios need of the panel stays in memory with the fits.
+    needed = frame.select(pl.nth(frame.columns.index(name)) for name in spec.columns)
+    portfolios = partial(
+        portfolio_query, needed, spec, options, n_blocks=blocks_of(frame), warn=False
+    )
+    return CrossSectionFits(fits, spec, options, cov_type, portfolios)
+
+
+class _Roles(TypedDict):
+    """The names beside the exposures."""
+
+    intercept: bool
+    categories: Mapping[str, str | None] | None
+    returns: str
+    weights: str | None
+    period: str
+    asset: str
+
+
+def _with_roles(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream, exposures: Exposures, **roles: Unpack[_Roles]
+) -> tuple[pl.DataFrame | pl.LazyFrame, PanelSpec]:
+    """Check the names, and read the categories from the panel's types.
+
+    A selector takes the columns that have no other role. In memory, text is made an Enum.
+    """
+    if isinstance(exposures, Selector):
+        beside: _Roles = {**roles, "intercept": True}
+        others = PanelSpec.from_names((), **beside).columns
+        panel = as_frame(panel, others, others="offer")
+        names = selected("exposures", exposures, panel.collect_schema())
+        exposures = [name for name in names if name not in others]
+    spec = PanelSpec.from_names(exposures, **roles)
+    frame = as_frame(panel, spec.columns)
+    if isinstance(frame, pl.DataFrame):
+        frame = spec.with_enums(frame)
+    return frame, spec.with_categories(frame.collect_schema())
+
+
+class _Ways(TypedDict, total=False):
+    """How a query is run and what it gives beside the estimates."""
+
+    on_failure: OnFailure
+    cov_type: CovType | None
+    sorted_by_period: bool
+    progress: bool

@@ -1,0 +1,176 @@
+"""One pass over a panel that is sorted by period and need not fit in memory.
+
+The only place that reads a query in batches and presents a generator as a lazy frame: Polars calls
+both ways unstable.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from vbase_py_utils.fit.progress import counting
+from vbase_py_utils.kernel.threads import map_ahead
+from vbase_py_utils.panel import PERIOD, PanelSpec
+from vbase_py_utils.periods.order import check_time_order, may_be_disordered
+
+# A block is cut when it has so many numbers, 28 MB, and read in pieces: larger blocks are faster,
+# since their periods are fitted in larger stacks, but there is one for every core.
+BLOCK_CELLS = 7 * 2**19
+PIECES = 4
+POLARS = str(Path(pl.__file__).parent)
+
+
+def one_pass(
+    panel: pl.LazyFrame,
+    spec: PanelSpec,
+    fit: Callable[[pl.DataFrame], pl.DataFrame],
+    schema: pl.Schema,
+    *,
+    progress: bool = False,
+) -> pl.LazyFrame:
+    """Plan ``fit`` on blocks of whole periods of the panel, which is read once, as it comes.
+
+    ``fit`` takes rows as ``PanelSpec.select`` gives them and makes of them a row per period, in
+    the columns of ``schema``. What is asked of the answer limits what is read: conditions on the
+    period alone are handed to the query of the panel, and a limit ends it. What is not read is not
+    checked. The query raises PanelError when a period comes after a later one.
+    """
+
+    def read(
+        columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        _batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        conditions = []
+        # A limit counts the rows before the predicate; periods 0.0 and -0.0 are one.
+        if n_rows is None and not schema[PERIOD].is_float():
+            conditions = [c for c in _conjuncts(predicate) if set(c.meta.root_names()) == {PERIOD}]
+        left = n_rows
+        with counting(progress=progress) as done:
+            for fits in map_ahead(fit, _whole_periods(_batches(panel, spec, conditions), spec)):
+                if done is not None:
+                    done(fits.height)
+                answer = fits if left is None else fits.head(left)
+                left = None if left is None else left - answer.height
+                if predicate is not None:
+                    answer = answer.filter(predicate)
+                yield answer if columns is None else answer.select(columns)
+                if left == 0:
+                    return
+
+    # Pure: Polars may read once for several uses in a query.
+    return register_io_source(read, schema=schema, is_pure=True)
+
+
+def _batches(
+    panel: pl.LazyFrame, spec: PanelSpec, conditions: list[pl.Expr]
+) -> Iterator[pl.DataFrame]:
+    """Run the query of the panel and give its rows in batches, as ``PanelSpec.select`` does."""
+    schema = panel.collect_schema()
+    size = max(1, block_rows(len(spec.columns)) // PIECES)
+    if conditions:
+        yield from _collected(spec.select(panel, schema).filter(*conditions), size)
+        return
+    # A step that computes would hold dozens of batches in Polars' engine, so that comes after.
+    columns = panel.select(pl.nth(schema.names().index(name)) for name in spec.columns)
+    for batch in _collected(columns, size):
+        yield spec.select(batch.lazy(), batch.schema).collect(engine="in-memory")
+
+
+def _collected(query: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
+    """Run a query and give its rows, ``size`` at a time."""
+    batches = iter(query.collect_batches(chunk_size=size, maintain_order=True, lazy=True))
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration as end:
+            # One that escapes from a function in the query is no end, though it looks like it.
+            raised_in = traceback.extract_tb(end.__traceback__)[-1].filename
+            if raised_in != __file__ and not raised_in.startswith(POLARS):
+                raise RuntimeError("the query of the panel raised StopIteration") from end
+            return
+        yield batch
+
+
+def block_rows(n_columns: int) -> int:
+    """At how many rows a block is cut."""
+    return max(1, BLOCK_CELLS // n_columns)
+
+
+def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator[pl.DataFrame]:
+    """Put batches together to blocks of whole periods, checking their order."""
+    held: list[pl.DataFrame] = []
+    n_held = n_open = 0  # rows held, and those of the last period among them
+    last: pl.Series | None = None
+    times = _Times(spec.period)
+    for batch in batches:
+        if batch.is_empty():
+            continue
+        keys = batch[PERIOD]
+        runs = keys.rle().struct.unnest()
+        periods = runs["value"] if last is None else pl.concat([last, runs["value"]])
+        times.add(runs["value"])
+        spec.check_order(periods, partial=True)
+        goes_on = last is not None and len(runs) == 1 and periods.n_unique() == 1
+        n_open = runs["len"][-1] + (n_open if goes_on else 0)
+        last = keys.tail(1)
+        held.append(batch)
+        n_held += batch.height
+        if n_held >= block_rows(batch.width) and n_held > n_open:
+            together = pl.concat(held, rechunk=True)
+            block = [together.head(n_held - n_open)]
+            # A copy, and no name for the block: what is done makes room for the next one.
+            rest = pl.int_range(n_held - n_open, n_held)
+            held, n_held = [together.select(pl.all().gather(rest))], n_open
+            del together
+            yield block.pop()
+    times.check()
+    if held:
+        yield pl.concat(held, rechunk=True)
+
+
+class _Times:
+    """Checks that the order of the periods is that of time, as they are read.
+
+    How text reads depends on all of it: what has been read is checked when it has doubled, and at
+    the end.
+    """
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self.seen: list[pl.Series] = []
+        self.count, self.least = 0, 2
+
+    def add(self, periods: pl.Series) -> None:
+        """Take the periods of a batch; raises as ``check_time_order``."""
+        if not may_be_disordered(periods.dtype):
+            return
+        self.seen.append(periods)
+        self.count += len(periods)
+        if self.count >= self.least:
+            self.check()
+            self.least = 2 * self.count
+
+    def check(self) -> None:
+        """Check all periods that have been read."""
+        if self.seen:
+            self.seen = [pl.concat(self.seen)]
+            check_time_order(self.seen[0], self.column, "sorted_by_period=True")
+
+
+def _conjuncts(predicate: pl.Expr | None) -> Iterator[pl.Expr]:
+    """Take the conditions apart that are joined by "and"."""
+    if predicate is None:
+        return
+    parts = predicate.meta.pop()
+    if len(parts) == 2 and any((a & b).meta.eq(predicate) for a, b in (parts, parts[::-1])):
+        for part in parts:
+            yield from _conjuncts(part)
+    else:
+        yield predicate

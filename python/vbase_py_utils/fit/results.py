@@ -1,0 +1,225 @@
+"""The frames a fit gives, all derived from one frame that has a row per period."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic
+
+import polars as pl
+
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.fit.schema import (
+    DIAGNOSTICS,
+    FACTOR,
+    FACTOR_RETURN,
+    HOLDING,
+    N_ASSETS,
+    R_SQUARED,
+    REASON,
+    ROBUST_R_SQUARED,
+    SPECIFIC_RETURNS,
+    STATUS,
+    STD_ERROR,
+    T_STAT,
+    Frame,
+    inner_std_errors,
+    wide_factor_returns,
+)
+from vbase_py_utils.forks import check_process
+from vbase_py_utils.kernel.covariance import CovType
+from vbase_py_utils.kernel.period_fits import SolverOptions
+from vbase_py_utils.panel import ASSET, PERIOD, PanelSpec, label
+from vbase_py_utils.text import one_line
+
+# What a line of the summary holds.
+SHOWN_FACTORS = 6
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CrossSectionFits(Generic[Frame]):
+    """Everything a cross-sectional fit tells, as frames sorted by period.
+
+    The frames are lazy when the panel was: then each runs the whole fit when it is collected, and
+    ``collect()`` runs it once for all but ``factor_portfolios``.
+    Null stands where there is no number; ``status`` in ``diagnostics`` says why.
+
+    Examples
+    --------
+    >>> from vbase_py_utils import fit_cross_sections
+    >>> from vbase_py_utils.demo import simulated_panel
+    >>> fits = fit_cross_sections(simulated_panel()[0].lazy(), ["Factor_0", "Factor_1"])
+    >>> fits.factor_returns.collect_schema().names()
+    ['period', 'Factor_0', 'Factor_1']
+    >>> fits.collect().diagnostics["status"].unique().to_list()
+    ['converged']
+    """
+
+    _fits: Frame
+    _spec: PanelSpec
+    _options: SolverOptions
+    _cov_type: CovType
+    _portfolios: Callable[[], pl.LazyFrame]
+
+    @cached_property
+    def factor_returns(self) -> Frame:
+        """A row per period: period, then a Float64 column per factor, as from factor_returns."""
+        return wide_factor_returns(self._periods, self._spec)
+
+    @cached_property
+    def coefficients(self) -> Frame:
+        """A row per period and factor: period, factor, factor_return, std_error, t_stat.
+
+        Factors are in the order given: intercept, exposures, categories. Standard errors are in
+        units of the factor return; null for an exact fit and, if sandwiches, for a factor about
+        whose error the residuals say nothing: one that only a single asset carries, or outlying
+        assets alone. Beside categories, that is where such assets could add a hundredth to the
+        variance. Categories without a usable row have neither return nor error; one that is alone
+        in its family has zero for both, and no t-value.
+        """
+        wide = {
+            FACTOR: pl.lit(list(self._spec.factors), dtype=pl.List(pl.String)),
+            FACTOR_RETURN: pl.concat_list(self._spec.inner_factors),
+            STD_ERROR: pl.concat_list(inner_std_errors(self._spec)),
+        }
+        t_stat = pl.col(FACTOR_RETURN) / pl.col(STD_ERROR)
+        return (
+            self._periods.select(PERIOD, **wide)
+            .explode(*wide)
+            .select(self._period, *wide, pl.when(t_stat.is_finite()).then(t_stat).alias(T_STAT))
+        )
+
+    @cached_property
+    def specific_returns(self) -> Frame:
+        """A row per row of the panel: period, asset, fitted, specific_return, robustness_weight.
+
+        Assets are in the order of the panel. Rows that were left out have a fitted value where
+        their exposures are there, a specific return where the return is too, and no robustness
+        weight.
+        """
+        rows = (ASSET, *SPECIFIC_RETURNS)
+        asset = pl.col(ASSET).alias(self._spec.asset)
+        return (
+            self._periods.select(PERIOD, *rows)
+            .explode(*rows)
+            .select(self._period, asset, *SPECIFIC_RETURNS)
+        )
+
+    @cached_property
+    def diagnostics(self) -> Frame:
+        """A row per period: how many assets, how good the fit, how it ended.
+
+        Columns: period, n_assets (used), n_excluded, n_downweighted (residual beyond huber_t
+        scales), scale (of residuals times sqrt of the weight), r_squared, robust_r_squared (about
+        the weighted mean return; below zero where that alone would fit better), condition_number
+        (of the weighted exposures, columns scaled to unit norm; of a family all but one category
+        have a column, and the number depends on which), n_iter, and status, one of
+
+        - converged;
+        - max_iter: out of steps, numbers are the last ones;
+        - exact_fit: as many assets as factors to estimate, or most residuals zero: the estimate
+          stands, but nothing tells how far to trust it;
+        - rank_deficient: collinear exposures or categories, no estimate;
+        - too_few_assets: fewer than factors to estimate, no estimate.
+        """
+        return self._periods.select(self._period, *DIAGNOSTICS)
+
+    @cached_property
+    def bad_periods(self) -> Frame:
+        """A row per period with another status than converged: period, status, reason in words."""
+        return self._periods.filter(pl.col(REASON).is_not_null()).select(
+            self._period, STATUS, REASON
+        )
+
+    @property
+    def factor_portfolios(self) -> Frame:
+        """A row per period, used asset and factor: period, asset, factor, holding.
+
+        The portfolio of a factor whose return is the factor return, robustness weights included: of
+        the exposures given, it has one of its own factor and none of the others. Holdings are in
+        units of 1 / exposure. None for periods that did not converge. This is a large frame, as
+        many rows as the panel has usable exposures: it is computed from the panel, anew, each time
+        it is asked for. Raises PanelError when a key column is named "factor" or "holding".
+        """
+        names = {PERIOD: self._spec.period, ASSET: self._spec.asset}
+        for role, column in names.items():
+            if column in (FACTOR, HOLDING):
+                raise PanelError.taken_name(role, column)
+        query = self._portfolios().select(
+            *(pl.col(inside).alias(name) for inside, name in names.items()), FACTOR, HOLDING
+        )
+        if isinstance(self._periods, pl.LazyFrame):
+            return query
+        return query.collect(engine="in-memory")
+
+    def collect(self) -> CrossSectionFits[pl.DataFrame]:
+        """Run the fit once and hold its frames in memory; of an eager result, give the same frames.
+
+        ``factor_portfolios`` alone go back to the query of the panel. Raises what the estimating
+        function says it raises for the values of the panel.
+        """
+        return CrossSectionFits(
+            self._periods.lazy().collect(),
+            self._spec,
+            self._options,
+            self._cov_type,
+            self._portfolios,
+        )
+
+    @property
+    def _periods(self) -> Frame:
+        check_process()
+        return self._fits
+
+    @property
+    def _period(self) -> pl.Expr:
+        return pl.col(PERIOD).alias(self._spec.period)
+
+    def __repr__(self) -> str:
+        return _as_text(*_summary(self._periods, self._spec))
+
+    def _repr_html_(self) -> str:
+        return _as_html(*_summary(self._periods, self._spec))
+
+
+def _summary(periods: pl.DataFrame | pl.LazyFrame, spec: PanelSpec) -> tuple[str, dict[str, str]]:
+    """Write what was fitted on one screen; nothing is computed for a lazy result."""
+    factors = {"factors": _factors(spec.factors)}
+    if isinstance(periods, pl.LazyFrame):
+        return "CrossSectionFits, lazy: collect() runs the fit", factors
+    if periods.is_empty():
+        return "CrossSectionFits", {"periods": "0"} | factors
+    first, last = (one_line(label(end[PERIOD])) for end in (periods.head(1), periods.tail(1)))
+    assets = periods[ASSET].explode().n_unique()
+    usable, *medians = periods.select(pl.median(N_ASSETS, R_SQUARED, ROBUST_R_SQUARED)).row(0)
+    r_squared, robust = ("none" if value is None else f"{value:.3g}" for value in medians)
+    counts = periods.group_by(STATUS).len().sort(STATUS).rows()
+    return "CrossSectionFits", {
+        "periods": f"{periods.height:,} from {first} to {last}",
+        **factors,
+        "assets": f"{assets:,}, median {usable:,.0f} used in a period",
+        "status": ", ".join(f"{count:,} {status}" for status, count in counts),
+        "R squared": f"median {r_squared}, robust {robust}",
+    }
+
+
+def _as_text(title: str, lines: dict[str, str]) -> str:
+    margin = max(map(len, lines))
+    return "\n".join([title, *(f"  {name:<{margin}}  {text}" for name, text in lines.items())])
+
+
+def _as_html(title: str, lines: dict[str, str]) -> str:
+    rows = "".join(
+        f'<tr><th style="text-align:left">{html.escape(name)}</th>'
+        f'<td style="text-align:left">{html.escape(text)}</td></tr>'
+        for name, text in lines.items()
+    )
+    return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
+
+
+def _factors(names: tuple[str, ...]) -> str:
+    shown = ", ".join(one_line(name) for name in names[:SHOWN_FACTORS])
+    rest = len(names) - SHOWN_FACTORS
+    return f"{len(names)}: {shown}" + (f" and {rest} more" if rest > 0 else "")

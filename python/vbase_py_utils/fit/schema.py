@@ -1,0 +1,96 @@
+"""Names and types of the columns of period fits, and of the frames made from them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import polars as pl
+
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.kernel.period_fits import Status
+from vbase_py_utils.panel import ASSET, PERIOD, PanelSpec
+
+
+def fit_schema(
+    period: pl.DataType, asset: pl.DataType, spec: PanelSpec, *, full: bool
+) -> pl.Schema:
+    """Columns of a frame of period fits; ``reason`` is null where the status is converged."""
+    columns = {
+        PERIOD: period,
+        N_ASSETS: pl.UInt32(),
+        N_EXCLUDED: pl.UInt32(),
+        SCALE: pl.Float64(),
+        N_ITER: pl.UInt32(),
+        STATUS: STATUS_TYPE,
+        REASON: pl.String(),
+        **dict.fromkeys(spec.inner_factors, pl.Float64()),
+    }
+    if full:
+        columns |= {
+            N_DOWNWEIGHTED: pl.UInt32(),
+            R_SQUARED: pl.Float64(),
+            ROBUST_R_SQUARED: pl.Float64(),
+            CONDITION_NUMBER: pl.Float64(),
+            **dict.fromkeys(inner_std_errors(spec), pl.Float64()),
+            ASSET: pl.List(asset),
+            **dict.fromkeys(SPECIFIC_RETURNS, pl.List(pl.Float64())),
+        }
+    return pl.Schema(columns)
+
+
+def portfolio_schema(period: pl.DataType, asset: pl.DataType) -> pl.Schema:
+    """Columns of a frame of factor portfolios."""
+    return pl.Schema({PERIOD: period, ASSET: asset, FACTOR: pl.String(), HOLDING: pl.Float64()})
+
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+STATUS_TYPE = pl.Enum([status.name for status in Status])
+
+# Columns of a frame of period fits, beside the period and one per factor: in every fit,
+N_ASSETS, N_EXCLUDED, SCALE, N_ITER = "n_assets", "n_excluded", "scale", "n_iter"
+STATUS, REASON = "status", "reason"
+# in a full one, with a standard error per factor beside them,
+N_DOWNWEIGHTED, CONDITION_NUMBER = "n_downweighted", "condition_number"
+R_SQUARED, ROBUST_R_SQUARED = "r_squared", "robust_r_squared"
+# and, as lists over the period's rows, with the assets:
+FITTED, SPECIFIC_RETURN = "fitted", "specific_return"
+ROBUSTNESS_WEIGHT = "robustness_weight"
+# Columns that arise in the coefficients.
+FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT = "factor", "factor_return", "std_error", "t_stat"
+HOLDING = "holding"
+
+COEFFICIENTS = (FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT)
+SPECIFIC_RETURNS = (FITTED, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT)
+DIAGNOSTICS = (
+    N_ASSETS,
+    N_EXCLUDED,
+    N_DOWNWEIGHTED,
+    SCALE,
+    R_SQUARED,
+    ROBUST_R_SQUARED,
+    CONDITION_NUMBER,
+    N_ITER,
+    STATUS,
+)
+
+
+def inner_std_errors(spec: PanelSpec) -> list[str]:
+    """Names of the standard errors in a frame of period fits."""
+    return [f"std_error of {name}" for name in spec.inner_factors]
+
+
+def wide_factor_returns(fits: Frame, spec: PanelSpec) -> Frame:
+    """Pick period and estimates out of a frame of period fits, under the names the user gave."""
+    names = {PERIOD: spec.period, **dict(zip(spec.inner_factors, spec.factors, strict=True))}
+    return fits.select(pl.col(inside).alias(name) for inside, name in names.items())
+
+
+def check_key_names(spec: PanelSpec) -> None:
+    """Raise PanelError when a key is named like another column of the frames it will stand in."""
+    for role, column, taken in (
+        ("period", spec.period, {*COEFFICIENTS, *SPECIFIC_RETURNS, *DIAGNOSTICS, REASON}),
+        ("asset", spec.asset, {*SPECIFIC_RETURNS}),
+    ):
+        if column in taken:
+            raise PanelError.taken_name(role, column)

@@ -1,0 +1,1 @@
+"""The estimator and its inference: NumPy arrays in, frozen records of arrays out."""

@@ -1,0 +1,160 @@
+"""Variances of coefficients: the sandwich and H1, and what residuals cannot say.
+
+On the whitened, scaled design, with z = u / s the residuals in units of the scale, so that no unit
+of the caller's matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vbase_py_utils.kernel.linalg import EPS, dots, invert, weighted_gram
+from vbase_py_utils.kernel.losses import FloatArray, Huber
+from vbase_py_utils.kernel.stacks import COLLINEAR_SHARE, Stack
+
+CovType = Literal["sandwich", "H1"]
+
+# An eigenvalue of the inlying rows' A'A below this share of the largest is zero up to rounding.
+SINGULAR_SHARE = 1e-12
+# Above this condition of theirs the question is put; below it, none can be.
+MAX_INLYING_CONDITION = 1e10
+# A residual below this many scales, or this many units of its rounding, may be zero because the
+# fit had to go through its row. Both are generous: it is so if the leverage of the row is one.
+NO_RESIDUAL, ROUNDINGS, FULL_LEVERAGE = 1e-8, 1e4, 1 - 1e-8
+# Where a constraint makes all factors of a family lean on each asset a little: the share of a
+# variance that residuals may say nothing about, half a percent of the error.
+UNKNOWN_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Of which quantities the standard errors are wanted.
+
+    ``of_design`` (P, q, k): combinations of the coefficients of the design, None for themselves;
+    ``exponents`` (P, q): binary, lead from their units to those of (X, y).
+    """
+
+    of_design: FloatArray | None
+    exponents: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, stack: Stack, combinations: FloatArray | None) -> Wanted:
+        """Take combinations (T, q, k) of the coefficients of X to those of the design."""
+        if combinations is None:
+            return cls(None, stack.to_b)
+        own = combinations[stack.periods]
+        # Every combination in the largest unit of those that are in it.
+        lowest = np.iinfo(np.int32).min
+        exponents = np.where(own != 0, stack.to_b[:, None, :], lowest).max(axis=2, initial=lowest)
+        exponents[exponents == lowest] = 0
+        return cls(np.ldexp(own, stack.to_b[:, None, :] - exponents[:, :, None]), exponents)
+
+    def from_design(self, directions: FloatArray, place: np.intp) -> FloatArray:
+        """Combine directions (k, m) in the coefficients of the design of a period, to (q, m)."""
+        return directions if self.of_design is None else self.of_design[place] @ directions
+
+    def forget(self, variances: FloatArray, unknown: FloatArray) -> None:
+        """Put NaN for variances (q,) to which too much is ``unknown`` (q,).
+
+        That is what rows which tell nothing would add if they were like the others.
+        """
+        share = 0.0 if self.of_design is None else UNKNOWN_SHARE
+        variances[~(unknown <= share * variances)] = np.nan
+
+
+def without_residual(
+    stack: Stack, b: FloatArray, u: FloatArray, unit: FloatArray
+) -> Iterator[tuple[np.intp, NDArray[np.intp]]]:
+    """Places of periods with rows whose residual may be zero but for rounding, and these rows."""
+    # A bound on the size of rows: no exposure of the design and no return exceeds one.
+    largest = np.maximum(1.0, np.abs(b).sum(axis=1))
+    zero = np.maximum(NO_RESIDUAL * unit, ROUNDINGS * EPS * largest)
+    inside = np.arange(u.shape[1]) < stack.sizes[:, None]
+    for place in np.flatnonzero(((np.abs(u) <= zero[:, None]) & inside).any(axis=1)):
+        rounding = ROUNDINGS * EPS * stack.row_sizes(place, b[place])
+        size = np.abs(u[place, : stack.sizes[place]])
+        yield place, np.flatnonzero(size <= np.maximum(NO_RESIDUAL * unit[place], rounding))
+
+
+def h1_variances(stack: Stack, z: FloatArray, huber: Huber, wanted: Wanted) -> FloatArray:
+    """H1 variances (P, q) of what is wanted, in units of the squared scale."""
+    n, k = stack.sizes, stack.A.shape[1]
+    psi = huber.psi(z)
+    m = 1 - np.count_nonzero(np.abs(z) > huber.t, axis=1) / n
+    correction = 1 + (k / n) * (1 - m) / m  # psi' is 0 or 1: its variance is m (1 - m)
+    inflated = correction**2 * dots(psi, psi) / (n - k) / m**2
+    bread = stack.coefficients(stack.inverse)
+    covariance = bread
+    if stack.triangle is not None:
+        covariance = stack.coefficients(bread.transpose(0, 2, 1))
+    if wanted.of_design is None:
+        return np.asarray(inflated[:, None] * np.einsum("pii->pi", covariance))
+    spread = wanted.of_design @ covariance
+    return np.asarray(inflated[:, None] * (spread * wanted.of_design).sum(axis=2))
+
+
+def sandwich_variances(stack: Stack, z: FloatArray, huber: Huber, wanted: Wanted) -> FloatArray:
+    """Sandwich variances (P, q) of what is wanted, in units of the squared scale.
+
+    NaN for what no inlying row says enough about.
+    """
+    A, n, k = stack.A, stack.sizes, stack.A.shape[1]
+    inlying = weighted_gram(A, huber.psi_prime(z))
+    _, inverse, condition = invert(inlying)
+    null: dict[np.intp, FloatArray] = {}
+    for place in np.flatnonzero(~(condition <= MAX_INLYING_CONDITION)):
+        inverse[place], directions = _pseudo_inverse(inlying[place])
+        # As far as the outlying rows might let the estimate move along each direction.
+        known = np.linalg.cholesky(directions.T @ stack.gram[place] @ directions)
+        triangle = np.eye(k) if stack.triangle is None else stack.triangle[place]
+        directions = _without_rounding(np.linalg.solve(triangle, directions))
+        null[place] = np.abs(z[place]).max() * np.linalg.solve(known, directions.T).T
+    bread, meat = stack.coefficients(inverse), weighted_gram(A, huber.psi(z) ** 2)
+    if wanted.of_design is not None:
+        bread = wanted.of_design @ bread
+    variances: FloatArray = ((bread @ meat) * bread).sum(axis=2) * (n / (n - k))[:, None]
+    for place, directions in null.items():
+        unknown = (wanted.from_design(directions, place) ** 2).sum(axis=1)
+        wanted.forget(variances[place], unknown)
+    return variances
+
+
+def moved_alone(
+    stack: Stack, place: np.intp, X: FloatArray, suspects: NDArray[np.intp]
+) -> FloatArray:
+    """How far (k, m) single rows move the coefficients of the design, by one scale of their own.
+
+    Of the rows ``suspects`` of X (n, k), those through which the fit must go: without one of them
+    the coefficients it moves are not determined, and its residual says nothing about their error.
+    """
+    if not suspects.size:
+        return np.zeros((X.shape[1], 0))
+    # Without weights, which would hide rows of little weight.
+    exponents = np.frexp(np.abs(X).max(axis=0))[1]
+    scaled = np.ldexp(X, -exponents)
+    norms = np.sqrt((scaled**2).sum(axis=0))
+    Q, R = np.linalg.qr(scaled / norms)
+    forced = suspects[(Q[suspects] ** 2).sum(axis=1) >= FULL_LEVERAGE]
+    moved = _without_rounding(np.linalg.pinv(R) @ Q[forced].T) / norms[:, None]
+    moved = np.ldexp(moved, (stack.exponents[place] - exponents)[:, None])
+    return np.asarray(moved / stack.root_w[place, forced])
+
+
+def _without_rounding(directions: FloatArray) -> FloatArray:
+    """Put zero for components of the columns of ``directions`` (k, m) that are rounding."""
+    lengths = np.sqrt((directions**2).sum(axis=0))
+    return np.where(np.abs(directions) > COLLINEAR_SHARE * lengths, directions, 0.0)
+
+
+def _pseudo_inverse(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Pseudo-inverse of a symmetric matrix (k, k) >= 0, and its null vectors (k, m)."""
+    values, vectors = np.linalg.eigh(matrix)
+    regular = values > SINGULAR_SHARE * values[-1]
+    kept = vectors[:, regular]
+    inverse: FloatArray = kept / values[regular] @ kept.T
+    return inverse, vectors[:, ~regular]

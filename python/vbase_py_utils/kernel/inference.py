@@ -1,0 +1,176 @@
+"""How far to trust a fit: standard errors, R squared, robustness weights; Newey-West for a series.
+
+Arrays in, arrays out; nothing is estimated anew. The formulas are on the whitened, scaled design,
+with z = u / s the residuals in units of the scale, so that no unit of the caller's matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vbase_py_utils.kernel.covariance import (
+    CovType,
+    Wanted,
+    h1_variances,
+    moved_alone,
+    sandwich_variances,
+    without_residual,
+)
+from vbase_py_utils.kernel.linalg import EPS, dots
+from vbase_py_utils.kernel.losses import CORNER_SHARE, FloatArray, Huber
+from vbase_py_utils.kernel.period_fits import PeriodFits, Status
+from vbase_py_utils.kernel.scale import mad_about_zero
+from vbase_py_utils.kernel.stacks import (
+    Block,
+    Exposures,
+    Stack,
+    columns_of,
+    plan_stacks,
+    stack_periods,
+)
+from vbase_py_utils.kernel.threads import run_together
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What stands behind the fits of T periods on k exposures over N rows.
+
+    ``std_errors`` (T, k), in units of the coefficients, or (T, q) of combinations of them.
+    ``r_squared``, ``robust_r_squared``, ``condition_numbers`` and ``n_downweighted`` (T,).
+    ``robustness_weights`` (N,), in (0, 1]. All float, NaN where there is no such number: where a
+    period has no answer, and, but for ``r_squared`` and ``condition_numbers``, where it is an exact
+    fit.
+    """
+
+    std_errors: FloatArray
+    r_squared: FloatArray
+    robust_r_squared: FloatArray
+    condition_numbers: FloatArray
+    n_downweighted: FloatArray
+    robustness_weights: FloatArray
+
+    @classmethod
+    def unknown(cls, n_periods: int, n_errors: int, n_rows: int) -> Inference:
+        """Nothing known yet of T periods, q standard errors each, over N rows."""
+        shapes = ((n_periods, n_errors), *[(n_periods,)] * 4, (n_rows,))
+        return cls(*(np.full(shape, np.nan) for shape in shapes))
+
+
+def assess_periods(
+    X: Exposures,
+    y: FloatArray,
+    w: FloatArray | None,
+    starts: NDArray[np.intp],
+    fits: PeriodFits,
+    *,
+    huber_t: float,
+    cov_type: CovType,
+    rows: NDArray[np.intp] | None = None,
+    combinations: FloatArray | None = None,
+) -> Inference:
+    """Assess every period of a block; X, y, w, starts and rows as ``fit_periods`` got them.
+
+    ``combinations`` (T, q, k): linear combinations of a period's coefficients whose standard errors
+    are wanted instead of their own.
+
+    Standard errors: "sandwich", n/(n-k) W^-1 [sum psi_s(u)^2 a a'] W^-1 with W = sum psi' a a', is
+    consistent whatever the weights; "H1", statsmodels' default, for inverse-variance weights.
+    R squared is 1 - sum w u^2 / sum w (y - mean_w y)^2; robust: w times the robustness weights.
+    Source: Huber and Ronchetti (2009), Robust Statistics, section 7.6.
+    """
+    block = Block(columns_of(X), y, w, starts, rows)
+    n_periods, n_factors = fits.coefficients.shape
+    n_errors = n_factors if combinations is None else combinations.shape[1]
+    record = Inference.unknown(n_periods, n_errors, starts[-1])
+
+    def assess(periods: NDArray[np.intp]) -> None:
+        with np.errstate(all="ignore"):
+            stack, dependent = stack_periods(block, periods)
+            if len(dependent.periods):
+                raise AssertionError("a period that was fitted has a design of full rank")
+            record.condition_numbers[periods] = _condition_numbers(stack)
+            b = np.ldexp(fits.coefficients[periods], -stack.to_b)
+            u = stack.y - (b[:, None, :] @ stack.design)[:, 0]
+            held = np.isfinite(u).all(axis=1)  # else the estimate was too large to hold
+            record.r_squared[periods] = np.where(held, _r_squared(stack, u), np.nan)
+            held &= fits.status[periods] != Status.exact_fit
+            if not held.all():
+                stack, b, u = stack[held], b[held], u[held]
+            wanted = Wanted.of(stack, combinations)
+            _assess_residuals(block, stack, b, u, record, huber_t, cov_type, wanted)
+
+    sizes = np.where(np.isnan(fits.scale), 0, block.sizes)
+    run_together(assess, plan_stacks(sizes, n_factors))
+    record.std_errors[~np.isfinite(record.std_errors)] = np.nan
+    return record
+
+
+def _assess_residuals(
+    block: Block,
+    stack: Stack,
+    b: FloatArray,
+    u: FloatArray,
+    record: Inference,
+    huber_t: float,
+    cov_type: CovType,
+    wanted: Wanted,
+) -> None:
+    """Fill in what depends on the scale; b (P, k) of the design, residuals u (P, n)."""
+    periods, huber = stack.periods, Huber(huber_t)
+    if np.isinf(huber_t):
+        # Least squares has no use for the scale, which may then be zero.
+        unit = np.sqrt(dots(u, u) / stack.sizes)
+    else:
+        unit = mad_about_zero(u, stack.ranks)
+    z = _at_corners(u / unit[:, None], huber_t)
+    record.n_downweighted[periods] = np.count_nonzero(np.abs(z) > huber_t, axis=1)
+    weights = huber.weight(z)
+    for own, period in zip(weights, periods, strict=True):
+        rows = slice(block.starts[period], block.starts[period + 1])
+        record.robustness_weights[rows] = own[: rows.stop - rows.start]
+    record.robust_r_squared[periods] = _r_squared(stack, u, weights)
+    if cov_type == "H1":
+        variances = h1_variances(stack, z, huber, wanted)
+    else:
+        variances = sandwich_variances(stack, z, huber, wanted)
+        for place, suspects in without_residual(stack, b, u, unit):
+            X = block.exposures(periods[place])
+            moved = wanted.from_design(moved_alone(stack, place, X, suspects), place)
+            wanted.forget(variances[place], (moved**2).sum(axis=1))
+    errors = unit[:, None] * np.sqrt(variances)
+    record.std_errors[periods] = np.ldexp(errors, wanted.exponents)
+
+
+def _condition_numbers(stack: Stack) -> FloatArray:
+    """Ratio of the extreme singular values of each design, its rows scaled to unit norm."""
+    norms = np.sqrt(np.einsum("pii->pi", stack.gram))
+    squares = np.linalg.eigvalsh(stack.gram / (norms[:, :, None] * norms[:, None, :]))
+    conditions: FloatArray = np.sqrt(squares[:, -1] / squares[:, 0])
+    if stack.triangle is not None:
+        R = stack.triangle / np.sqrt((stack.triangle**2).sum(axis=1))[:, None, :]
+        lengths = np.linalg.svd(R, compute_uv=False)
+        conditions = np.where(stack.ill, lengths[:, 0] / lengths[:, -1], conditions)
+    return conditions
+
+
+def _r_squared(stack: Stack, u: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """Share (P,) of the weighted variance explained, by residuals u (P, n); ``weights`` more.
+
+    The mean of returns is that with all weights, and NaN stands for returns that are all equal.
+    """
+    y, root_w = stack.y, stack.root_w
+    if weights is None:
+        weights = np.ones_like(u)
+    mean = dots(weights * root_w, y) / dots(weights * root_w, root_w)
+    apart = y - mean[:, None] * root_w
+    left, total, size = (dots(weights * v, v) for v in (u, apart, y))
+    return np.where(total > (8 * EPS) ** 2 * size, 1.0 - left / total, np.nan)
+
+
+def _at_corners(z: FloatArray, huber_t: float) -> FloatArray:
+    """Put z exactly at +-huber_t where it is there up to rounding, so that it is inlying."""
+    at_corner = np.abs(np.abs(z) - huber_t) <= CORNER_SHARE * huber_t
+    return np.where(at_corner, np.copysign(huber_t, z), z) if np.isfinite(huber_t) else z

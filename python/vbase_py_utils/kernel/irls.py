@@ -1,0 +1,356 @@
+"""The Huber estimator over a block of periods: arrays in, one frozen record of arrays out.
+
+The estimate of a period is the limit of iteratively reweighted least squares (IRLS) from the
+weighted least-squares start, where the scale s is the median of |u| about zero over its normal
+value, taken anew at every step. IRLS finds the branch, then a joint Newton iteration in (b, s)
+finishes; whenever Newton strays it goes back to the saved IRLS point.
+
+All periods of a stack take their steps together, each in its own phase, and those that are done
+leave. In this module A and y are the whitened, scaled design and returns of a stack, u = y - b A;
+a period is the first axis, its exposures the second, its rows the last. Residuals are updated by
+what a step changes, so that rounding does not blur the end of the iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lstsq
+
+from vbase_py_utils.kernel.linalg import EPS, dots, solve, weighted_gram
+from vbase_py_utils.kernel.losses import FloatArray
+from vbase_py_utils.kernel.newton import (
+    FAST_RATE,
+    NEWTON_MIN_DENOMINATOR,
+    NEWTON_STEPS,
+    NEWTON_SWITCH,
+    at_the_end_of_many,
+    begin_newton,
+    go_back,
+    middle_row,
+    out_of_reach,
+)
+from vbase_py_utils.kernel.period_fits import PeriodFits, SolverOptions, Status
+from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, scale_of
+from vbase_py_utils.kernel.stacks import (
+    Block,
+    Exposures,
+    Stack,
+    columns_of,
+    plan_stacks,
+    stack_periods,
+)
+from vbase_py_utils.kernel.state import (
+    MIN_IRLS_PIVOT,
+    MIN_NEWTON_PIVOT,
+    Live,
+    combined,
+    max_abs,
+    products,
+    rescale,
+)
+from vbase_py_utils.kernel.threads import run_together
+
+# Periods with so many exposures are worth the calls that _downdated takes.
+GATHER_CELLS = 10_000
+# Least-squares residuals below this share of the rows' magnitude are computed with more care.
+NEARLY_EXACT = 1e-6
+# Periods that are done leave the stack when they are more than this share of it.
+MAX_DONE = 0.25
+
+
+def fit_periods(
+    X: Exposures,
+    y: FloatArray,
+    w: FloatArray | None,
+    starts: NDArray[np.intp],
+    options: SolverOptions,
+    rows: NDArray[np.intp] | None = None,
+    done: Callable[[int], None] | None = None,
+) -> PeriodFits:
+    """Fit every period of a block on its own.
+
+    X (N, k) exposures, or a sequence of its columns, y (N,) returns, w (N,) regression weights or
+    None for equal ones. ``rows`` (M,) are the usable ones, that is finite and w > 0, those of a
+    period together; None: all, as they stand. Period t has rows[starts[t]] to rows[starts[t + 1]];
+    ``starts`` has T + 1 entries and an empty period is allowed. Never raises for a bad period and
+    never warns: the status tells. ``done``, which any thread may call, is told how many periods
+    have been fitted since last time.
+    """
+    block = Block(columns_of(X), y, w, starts, rows)
+    n_periods, n_factors = len(starts) - 1, len(block.columns)
+    fits = PeriodFits.unanswered(n_periods, n_factors)
+
+    def fit(periods: NDArray[np.intp]) -> None:
+        # Underflow and overflow at the ends of the number range are the user's units, no defect.
+        with np.errstate(all="ignore"):
+            stack, dependent = stack_periods(block, periods)
+            fits.status[dependent.periods] = Status.rank_deficient
+            fits.collinear[dependent.periods] = dependent.columns
+            b, s, n_iter, status = _fit_stack(stack, options)
+            b = stack.coefficients(b[:, :, None])[:, :, 0]
+            fits.coefficients[stack.periods] = np.ldexp(b, stack.to_b)
+            fits.scale[stack.periods] = np.ldexp(s, stack.to_s)
+            fits.n_iter[stack.periods] = n_iter
+            fits.status[stack.periods] = status
+        if done is not None:
+            done(len(periods))
+
+    stacks = plan_stacks(block.sizes, n_factors)
+    if done is not None:
+        done(n_periods - sum(len(periods) for periods in stacks))
+    run_together(fit, stacks)
+    return fits
+
+
+class _Endings(NamedTuple):
+    """How P periods ended: coefficients of A (P, k), scale, steps and status (P,)."""
+
+    b: FloatArray
+    s: FloatArray
+    n_iter: NDArray[np.int32]
+    status: NDArray[np.uint8]
+
+
+def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
+    """Start from least squares, then iterate until every period of the stack is done."""
+    live = _start(stack, options)
+    n_periods, k = live.b.shape
+    endings = _Endings(
+        b=np.empty((n_periods, k)),
+        s=np.empty(n_periods),
+        n_iter=np.empty(n_periods, dtype=np.int32),
+        status=np.empty(n_periods, dtype=np.uint8),
+    )
+
+    def end(which: NDArray[np.bool_], n_iter: int, status: Status) -> None:
+        which = which & ~live.done
+        if not np.count_nonzero(which):
+            return
+        place = live.place[which]
+        endings.b[place] = live.b[which]
+        # The scale of the record is that of the final residuals, to the last digit.
+        endings.s[place] = scale_of(live.low, live.high)[which]
+        endings.n_iter[place] = n_iter
+        endings.status[place] = status
+        live.done |= which
+
+    end(_exact_at_start(stack, live), 0, Status.exact_fit)
+    for n_iter in range(1, options.max_iter + 1):
+        # The least-squares estimate has no scale that could collapse.
+        if np.isfinite(options.huber_t):
+            end(_collapsed(stack, live), n_iter - 1, Status.exact_fit)
+        if np.count_nonzero(live.done) > MAX_DONE * len(live.done):
+            live.drop_done()
+        if not len(live.done):
+            return endings
+        end(_advance(stack, live, options), n_iter, Status.converged)
+    end(~live.done, options.max_iter, Status.max_iter)
+    return endings
+
+
+def _start(stack: Stack, options: SolverOptions) -> Live:
+    """Begin at weighted least squares."""
+    A, y, n_periods = stack.A, stack.y, len(stack.periods)
+    b = products(stack.inverse, products(A, y))
+    u = y - combined(A, b)
+    # A bound on the magnitude of rows: no exposure of the design and no return exceeds one.
+    largest = np.maximum(1.0, np.abs(stack.coefficients(b[:, :, None])).sum(axis=(1, 2)))
+    spread = np.sqrt(dots(u, u) / stack.sizes)
+    # The steps to come make up for the rounding of this one, unless there are none.
+    close = (spread <= NEARLY_EXACT * largest) | np.isinf(options.huber_t)
+    if close.any():
+        b[close] += products(stack.inverse[close], products(A[close], u[close]))
+        u[close] = y[close] - combined(A[close], b[close])
+        spread = np.sqrt(dots(u, u) / stack.sizes)
+    low, high = stack.ranks.middle(u)
+    s = scale_of(low, high)
+    return Live(
+        place=np.arange(n_periods),
+        done=np.zeros(n_periods, dtype=np.bool_),
+        A=A,
+        gram=stack.gram,
+        pivots=stack.pivots,
+        ranks=stack.ranks,
+        b=b,
+        u=u,
+        spread=spread,
+        low=low,
+        high=high,
+        s=s,
+        fresh=s.copy(),
+        suspect=np.maximum(1e-12 * spread, 8 * EPS * largest),
+        switch=np.full(n_periods, 0.0 if np.isinf(options.huber_t) else NEWTON_SWITCH),
+        last_change=np.full(n_periods, np.inf),
+        newton=np.zeros(n_periods, dtype=np.bool_),
+        saved_b=np.empty_like(b),
+        saved_u=np.empty_like(u),
+        saved_s=np.empty_like(s),
+        saved_fresh=np.empty_like(s),
+        reach=np.empty_like(s),
+        travelled=np.empty_like(s),
+        steps=np.zeros(n_periods, dtype=np.int32),
+        side=np.zeros(u.shape, dtype=np.int8),
+        inner=np.empty_like(stack.gram),
+        outer=np.zeros_like(b),
+    )
+
+
+def _exact_at_start(stack: Stack, live: Live) -> NDArray[np.bool_]:
+    """Which periods least squares fits exactly, up to rounding."""
+    exact: NDArray[np.bool_] = stack.sizes == live.b.shape[1]
+    for i in np.flatnonzero(~exact & (live.spread <= live.suspect)):
+        exact[i] = live.spread[i] <= 8 * EPS * _row_sizes(stack, i, live.b[i]).max()
+    return exact
+
+
+def _row_sizes(stack: Stack, place: np.intp, b: FloatArray) -> FloatArray:
+    """Row sizes of a period from its coefficients of A."""
+    if stack.triangle is not None:
+        b = np.linalg.solve(stack.triangle[place], b)
+    return stack.row_sizes(place, b)
+
+
+def _collapsed(stack: Stack, live: Live) -> NDArray[np.bool_]:
+    """Whether the scale is no more than rounding of the typical row, or 1e-12 of the spread.
+
+    Typical is the upper quartile, so that a wild return does not hide the scale of all others; of
+    returns that are mostly zero it is the median of those that are not.
+    """
+    collapsed = (live.s <= live.suspect) & ~(live.newton | live.done)
+    for i in np.flatnonzero(collapsed):
+        rows = _row_sizes(stack, live.place[i], live.b[i])
+        returns = np.abs(stack.y[live.place[i]])
+        typical = max(float(np.quantile(rows, 0.75)), float(np.median(returns[returns > 0])))
+        least = max(1e-12 * min(float(live.spread[i]), typical), 8 * EPS * typical)
+        collapsed[i] = live.s[i] <= least
+    return collapsed
+
+
+def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.bool_]:
+    """Take one step with every period, each in its phase; tell which have converged."""
+    newton, s, u = live.newton, live.s, live.u
+    db, s_newton, refused = _step(live, options.huber_t)
+    du = combined(live.A, db)
+    live.b, live.u = live.b + db, u - du
+    # As the residuals moved: in a residual of 1e20 scales no step that matters is seen.
+    moved = max_abs(np.subtract(live.u, u, out=du))
+    live.low, live.high = live.ranks.middle(live.u)
+    live.s = np.where(newton, s_newton, scale_of(live.low, live.high))
+    # The rounding of larger residuals must not stay in smaller ones.
+    _refresh(stack, live, ~newton & (live.s < 0.5 * live.fresh))
+
+    change = np.where(newton, np.maximum(moved, np.abs(live.s - s)), moved)
+    small = change <= np.maximum(options.tol * s, _noise(u, s, options))
+    fast = change <= FAST_RATE * live.last_change
+    begins = ~(newton | small) & (change <= np.where(fast, live.switch, live.switch / 10) * s)
+    if newton.any():
+        live.steps += newton
+        live.travelled += moved
+        refused |= out_of_reach(live)
+        one_of_many = at_the_end_of_many(live, newton & small & ~refused, options.huber_t)
+        live.switch[one_of_many] = 0.0
+        refused[one_of_many] = True
+        back = newton & (refused | ~small & (live.steps >= NEWTON_STEPS))
+        small &= ~back
+        go_back(live, back)
+    begin_newton(live, begins, change)
+    live.last_change = np.where(newton, live.last_change, change)
+    return small
+
+
+def _noise(u: FloatArray, s: FloatArray, options: SolverOptions) -> FloatArray | float:
+    """Bound what rounding of the clipped residuals alone moves in a step, where it matters."""
+    t = options.huber_t
+    if 64 * EPS * t < options.tol:
+        return 0.0
+    largest = max_abs(u)
+    return 64 * EPS * (largest if np.isinf(t) else np.minimum(t * s, largest))
+
+
+def _refresh(stack: Stack, live: Live, which: NDArray[np.bool_]) -> None:
+    """Compute residuals from the coefficients anew."""
+    which &= ~live.done
+    if which.any():
+        live.u[which] = stack.y[live.place[which]] - combined(live.A[which], live.b[which])
+        rescale(live, which)
+        live.fresh[which] = live.s[which]
+
+
+def _step(live: Live, t: float) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Compute a step: change of b (P, k), scale after it if it is Newton's, who has no safe step.
+
+    IRLS, in delta form: db = (A W A')^-1 A psi_s(u), W the robustness weights.
+
+    Newton for A psi_s(u) = 0 and median|u| = MAD_PER_SIGMA * s together: with W the inlying rows,
+    o the others, p = (A W A')^-1 A psi_s(u) and q = (A W A')^-1 t sum_o sign(u) a, it is
+    db = p + (s+ - s) q; the median condition, linear along the one or two rows in the middle,
+    gives s+.
+    """
+    A, u, s, newton = live.A, live.u, live.s, live.newton
+    if np.isinf(t):
+        right = products(A, u)[:, :, None]
+        return np.asarray(np.linalg.solve(live.gram, right)[:, :, 0]), s, np.zeros_like(newton)
+    cut = (t * s)[:, None]
+    size = np.abs(u)
+    weights = cut / size
+    np.minimum(weights, 1.0, out=weights)
+    psi = weights * u
+    score = products(A, psi)
+    with_newton = bool(newton.any())
+    if A[0].size >= GATHER_CELLS:
+        H, outer = _downdated(live, weights, cut)
+    else:
+        outer = np.zeros_like(score)
+        if with_newton:
+            weights[newton] = np.floor(weights[newton])
+            outer = products(A, psi - weights * u)
+        H = weighted_gram(A, weights)
+    least = np.where(newton, MIN_NEWTON_PIVOT, MIN_IRLS_PIVOT)[:, None] * live.pivots
+    # Both right sides always: solving for one rounds differently.
+    pivots, solution = solve(H, np.stack([score, outer], axis=1))
+    refused = np.asarray(~(pivots >= least).all(axis=1))
+    p = solution[:, 0]
+    for i in np.flatnonzero(refused & ~newton & ~live.done):
+        # The outlying rows carry a direction nearly alone: no subtraction, no squared condition.
+        root = np.sqrt(np.minimum(cut[i] / size[i], 1.0))
+        p[i] = lstsq(
+            (A[i] * root).T, u[i] * root, check_finite=False, lapack_driver="gelsy", cond=EPS
+        )[0]
+    if not with_newton:
+        return p, s, refused
+    q = solution[:, 1] / s[:, None]
+    middle = middle_row(A, u, size, live)
+    along_p, along_q = (dots(middle, step) for step in (p, q))
+    denominator = MAD_PER_SIGMA + along_q
+    s_new = (0.5 * (live.low + live.high) - along_p + s * along_q) / denominator
+    refused = np.asarray(refused | ~(denominator > NEWTON_MIN_DENOMINATOR))
+    # Where IRLS found its step another way, q may be infinite.
+    return p + np.where(newton[:, None], (s_new - s)[:, None] * q, 0.0), s_new, refused
+
+
+def _downdated(live: Live, weights: FloatArray, cut: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Compute A W A' (P, k, k) from A A', and for Newton the outlying rows' part of A psi (P, k).
+
+    Reads outlying rows alone, and after the first Newton step only those that have changed sides:
+    it pays for long cross-sections.
+    """
+    A, u, newton = live.A, live.u, live.newton
+    if newton.any():
+        side = (u > cut).view(np.int8) - (u < -cut).view(np.int8)
+        differs = side != live.side
+        for i in np.flatnonzero(differs.any(axis=1) & newton):
+            changed = np.flatnonzero(differs[i])
+            rows, new, old = (x.take(changed, axis=-1) for x in (A[i], side[i], live.side[i]))
+            live.inner[i] -= (rows * (np.abs(new) - np.abs(old))) @ rows.T
+            live.outer[i] += rows @ (new - old).astype(np.float64)
+            live.side[i] = side[i]
+    H = np.where(newton[:, None, None], live.inner, live.gram)
+    for i in np.flatnonzero(~newton):
+        outlying = np.flatnonzero(weights[i] < 1.0)
+        rows = A[i].take(outlying, axis=1)
+        H[i] -= (rows * (1.0 - weights[i].take(outlying))) @ rows.T
+    return H, cut * live.outer

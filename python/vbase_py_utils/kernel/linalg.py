@@ -1,0 +1,87 @@
+"""Linear algebra of small systems, one for each of many periods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vbase_py_utils.kernel.losses import FloatArray
+
+EPS = float(np.finfo(np.float64).eps)
+# Exposures whose weighted copy stays in the L2 cache, 1 MB.
+CACHE_CELLS = 2**17
+# Systems of so many unknowns are eliminated together, larger ones go to LAPACK one by one.
+MAX_ELIMINATED = 10
+
+
+def dots(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Sum products along the last axis (P,); rounds the same way whatever P is, unlike einsum."""
+    return np.asarray((a[:, None, :] @ b[:, :, None])[:, 0, 0])
+
+
+def weighted_gram(A: FloatArray, weights: FloatArray) -> FloatArray:
+    """Compute A W A' (P, k, k) of A (P, k, n), W diagonal (P, n), a few periods at a time."""
+    gram = np.empty((len(A), A.shape[1], A.shape[1]))
+    step = max(1, CACHE_CELLS // A[0].size) if len(A) else 1
+    weighted = np.empty((min(step, len(A)), *A.shape[1:]))
+    for first in range(0, len(A), step):
+        some = A[first : first + step]
+        product = np.multiply(
+            some, weights[first : first + step, None, :], out=weighted[: len(some)]
+        )
+        np.matmul(product, some.transpose(0, 2, 1), out=gram[first : first + step])
+    return gram
+
+
+def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Solve symmetric systems (P, k, k) for the rows of right (P, m, k), m the same in all calls.
+
+    Returns squares of the Cholesky pivots (P, k), and solutions (P, m, k). A pivot is NaN or not
+    positive where the matrix is not positive definite up to rounding; the solution then has no
+    meaning.
+    """
+    k = matrices.shape[1]
+    if k > MAX_ELIMINATED:
+        pivots = np.einsum("pii->pi", _each(np.linalg.cholesky, matrices)) ** 2
+        failed = ~(pivots > EPS * np.einsum("pii->pi", matrices)).all(axis=1)
+        if failed.any():
+            pivots[failed] = np.nan
+            matrices = np.where(failed[:, None, None], np.eye(k), matrices)
+        solutions = _each(np.linalg.solve, matrices, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+        pivots[np.isnan(solutions).any(axis=(1, 2))] = np.nan
+        return pivots, np.ascontiguousarray(solutions)
+    # One elimination for all periods: the period is the last axis, one product a column.
+    rows = np.concatenate([matrices, right], axis=1).transpose(2, 1, 0).copy()
+    pivots = np.empty((k, len(matrices)))
+    for j in range(k):
+        pivots[j] = rows[j, j]
+        row = rows[j, j:] / pivots[j]
+        rows[:, j:] -= rows[:, j, None] * row
+        rows[j, j:] = row
+    return pivots.T, np.ascontiguousarray(rows[:, k:].transpose(2, 1, 0))
+
+
+def _each(function: Callable[..., Any], *arrays: FloatArray) -> FloatArray:
+    """Call a function of numpy.linalg on periods; NaN for those for which it raises."""
+    try:
+        return np.asarray(function(*arrays), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        n = len(arrays[0])
+        if n == 1:
+            return np.full_like(arrays[-1], np.nan)
+        parts = [
+            _each(function, *(a[h] for a in arrays)) for h in (slice(n // 2), slice(n // 2, n))
+        ]
+        return np.concatenate(parts)
+
+
+def invert(matrices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Pivots as ``solve`` gives them, inverses, and condition numbers in the 1-norm.
+
+    A condition number is NaN where the matrix is not positive definite.
+    """
+    pivots, inverse = solve(matrices, np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape))
+    one, other = (np.abs(m).sum(axis=2).max(axis=1) for m in (matrices, inverse))
+    return pivots, inverse, np.where((pivots > 0).all(axis=1), one * other, np.nan)

@@ -1,0 +1,144 @@
+"""What the solver is asked for and what it answers: options, statuses, the fits of periods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from numbers import Real
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vbase_py_utils.kernel.losses import HUBER_T, FloatArray
+from vbase_py_utils.kernel.stacks import Exposures, columns_of
+from vbase_py_utils.kernel.threads import run_together
+
+
+class Status(IntEnum):
+    """How the fit of a period ended; the first three have coefficients."""
+
+    converged = 0
+    max_iter = 1
+    exact_fit = 2
+    rank_deficient = 3
+    too_few_assets = 4
+
+
+# The endings whose coefficients are the estimate.
+ANSWERED = (Status.converged.name, Status.exact_fit.name)
+
+
+@dataclass(frozen=True)  # without slots, so that the class attributes are the defaults
+class SolverOptions:
+    """What the solver is asked for.
+
+    ``huber_t``: tuning constant in units of the scale, > 0, infinity for least squares.
+    ``tol``: stop when no fitted value moves by more than ``tol`` scales. ``max_iter``: most steps.
+    Raises TypeError for what is no number, ValueError for numbers out of range.
+    """
+
+    huber_t: float = HUBER_T
+    tol: float = 1e-10
+    max_iter: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse values the solver has no meaning for; take any number type as a Python number."""
+        huber_t, tol, max_iter = (_float(self, name) for name in ("huber_t", "tol", "max_iter"))
+        if not huber_t > 0:
+            given = _short(self.huber_t)
+            raise ValueError(f"huber_t is {given}, expected a number > 0 or infinity")
+        if not 0 < tol < 1:
+            raise ValueError(f"tol is {_short(self.tol)}, expected a number between 0 and 1")
+        if not (max_iter >= 1 and max_iter.is_integer()):
+            raise ValueError(f"max_iter is {_short(self.max_iter)}, expected a whole number >= 1")
+        # A number of lower precision would carry it into the arithmetic.
+        object.__setattr__(self, "huber_t", huber_t)
+        object.__setattr__(self, "tol", tol)
+        object.__setattr__(self, "max_iter", int(max_iter))
+
+
+def _short(number: float) -> str:
+    """Write a number for a message."""
+    text = repr(number)
+    return text if len(text) <= 30 else f"{number:g}"
+
+
+def _float(options: SolverOptions, name: str) -> float:
+    """Take an option of any number type; a Boolean is none."""
+    value = getattr(options, name)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} is of type {type(value).__name__}, expected a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is beyond the range of a float, expected less") from None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodFits:
+    """The fits of T periods on k exposures.
+
+    ``coefficients`` (T, k) and ``scale`` (T,): float, NaN where the status says there is no
+    answer. ``n_iter`` (T,): steps taken, those of an abandoned Newton phase included. ``status``
+    (T,): codes of ``Status``. ``collinear`` (T, k): True for the columns of a linear dependence.
+    ``n_estimated`` (T,): how many coefficients there are to estimate, k but for constraints.
+    """
+
+    coefficients: FloatArray
+    scale: FloatArray
+    n_iter: NDArray[np.int32]
+    status: NDArray[np.uint8]
+    collinear: NDArray[np.bool_]
+    n_estimated: NDArray[np.intp]
+
+    @classmethod
+    def unanswered(cls, n_periods: int, n_factors: int) -> PeriodFits:
+        """Build the record of periods that have too few assets."""
+        return cls(
+            coefficients=np.full((n_periods, n_factors), np.nan),
+            scale=np.full(n_periods, np.nan),
+            n_iter=np.zeros(n_periods, dtype=np.int32),
+            status=np.full(n_periods, Status.too_few_assets, dtype=np.uint8),
+            collinear=np.zeros((n_periods, n_factors), dtype=np.bool_),
+            n_estimated=np.full(n_periods, n_factors),
+        )
+
+
+# Rows that are laid out anew together for their fitted values.
+FITTED_TOGETHER = 2**15
+
+
+def fitted_values(
+    X: Exposures,
+    coefficients: FloatArray,
+    starts: NDArray[np.intp],
+    rows: NDArray[np.intp] | None = None,
+) -> FloatArray:
+    """X b for every row of a block: X, starts, rows as for ``fit_periods``, coefficients (T, k).
+
+    NaN where an exposure is not finite or the period has no coefficients.
+    """
+    columns = columns_of(X)
+    fitted = np.empty(starts[-1])
+
+    def fit(first: int) -> None:
+        last = min(first + step, len(coefficients))
+        begin = starts[first]
+        # Row by row in memory: the product of a row is then the same wherever it stands.
+        some: slice | NDArray[np.intp] = slice(begin, starts[last])
+        if rows is not None:
+            some = rows[some]
+        together = np.stack([column[some] for column in columns], axis=1)
+        with np.errstate(all="ignore"):
+            for t in range(first, last):
+                own = slice(starts[t], starts[t + 1])
+                chunk = together[starts[t] - begin : starts[t + 1] - begin]
+                np.matmul(chunk, coefficients[t], out=fitted[own])
+
+    step = max(1, FITTED_TOGETHER * len(coefficients) // max(1, len(fitted)))
+    run_together(fit, list(range(0, len(coefficients), step)))
+    if not np.isfinite(fitted).all():
+        for column in columns:
+            finite = np.isfinite(column)
+            fitted[~(finite if rows is None else finite[rows])] = np.nan
+    return fitted

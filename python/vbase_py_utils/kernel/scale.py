@@ -1,0 +1,63 @@
+"""The scale of residuals: the median absolute residual about zero, of many periods at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vbase_py_utils.kernel.losses import FloatArray
+
+MAD_PER_SIGMA = 0.6744897501960817
+"""Median of |z| for a standard normal z, the 0.75 quantile: makes the MAD estimate sigma."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Where the middle of the rows of P periods is, in arrays (P, n) padded with zeros, n even.
+
+    Padding is made to sort half below and half above the rows of its period, so that the middle of
+    the width is that of the rows: ``beyond`` (P, n) is infinity where it sorts above, else 0. Of
+    an ``odd`` number of rows the middle is the lower of the two in the middle of the width.
+    """
+
+    beyond: FloatArray
+    odd: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, sizes: NDArray[np.intp], width: int) -> Ranks:
+        """For periods of ``sizes`` (P,) rows, which come first, in ``width`` columns."""
+        below = sizes + (width - sizes) // 2
+        beyond = np.where(np.arange(width) < below[:, None], 0.0, np.inf)
+        return cls(beyond, sizes % 2 == 1)
+
+    def __getitem__(self, which: NDArray[np.bool_]) -> Ranks:
+        """Only the periods selected."""
+        return Ranks(self.beyond[which], self.odd[which])
+
+    def middle(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Find the one or two values of |u| whose mean is the median, of each period."""
+        size = np.abs(u)
+        size += self.beyond
+        half = u.shape[1] // 2
+        size.partition(half, axis=1)
+        low = size[:, :half].max(axis=1)
+        return low, np.where(self.odd, low, size[:, half])
+
+
+def scale_of(low: FloatArray, high: FloatArray) -> FloatArray:
+    """Scale of residuals from the values in the middle of their sizes."""
+    return 0.5 * (low + high) / MAD_PER_SIGMA
+
+
+def mad_about_zero(u: FloatArray, ranks: Ranks | None = None) -> FloatArray:
+    """Scale of residuals: median(|u|) / 0.67449, with no centring.
+
+    Of u (n,), n >= 1, or of each period (P, n), whose rows ``ranks`` knows.
+    """
+    if ranks is None:
+        n = u.size
+        u = np.append(u, np.zeros(n % 2))[None, :]
+        return np.asarray(mad_about_zero(u, Ranks.of(np.array([n]), u.size))[0])
+    return scale_of(*ranks.middle(u))

@@ -1,0 +1,289 @@
+"""Periods side by side in stacks: whitened, scaled, in coordinates in which they can be solved.
+
+A stack holds periods of about the same number of rows in one array, so that a NumPy call serves
+all of them. Rows are multiplied by sqrt(w), columns and returns brought to a common magnitude by
+powers of two. A design whose normal equations would lose digits is replaced by the Q of its QR
+decomposition; one that is rank deficient is refused, with the columns that depend on each other.
+
+What becomes of a period depends on its own rows alone, to the last bit: the width it is padded to
+follows from its own number of rows, never from its neighbours'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vbase_py_utils.kernel.linalg import EPS, dots, invert
+from vbase_py_utils.kernel.losses import FloatArray
+from vbase_py_utils.kernel.scale import Ranks
+from vbase_py_utils.kernel.threads import idle_cores
+
+# Above this condition of A A' the normal equations are given up for a QR decomposition: up to a
+# condition number of 1e3 they leave an error far below the tolerance.
+MAX_GRAM_CONDITION = 1e6
+# A component of a null vector (unit length) above this names a collinear column.
+COLLINEAR_SHARE = 1e-6
+# Exposures in a stack: 8 MB, or where other cores could help a fifth of the block's, but 2 MB. On
+# two cores with 2 MB of L2 each, 1 MB costs a third more than 8 MB, since the time then goes into
+# calls and into waiting for the interpreter; but a stack takes several times its size while it is
+# worked on.
+LEAST_CELLS, STACK_CELLS, STACKS = 2**18, 2**20, 5
+# Sums of squares in this range have lost no digits.
+SAFE_SQUARES = 1e-280, 1e280
+
+
+# A matrix (N, k), or a sequence of its k columns, which need not lie side by side in memory.
+Exposures = FloatArray | Sequence[FloatArray]
+
+
+def columns_of(X: Exposures) -> Sequence[FloatArray]:
+    """List the k columns (N,) of X."""
+    return list(np.ascontiguousarray(X.T)) if isinstance(X, np.ndarray) else X
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What ``fit_periods`` was given: k ``columns`` of X, y, w, where periods start, which rows."""
+
+    columns: Sequence[FloatArray]
+    y: FloatArray
+    w: FloatArray | None
+    starts: NDArray[np.intp]
+    rows: NDArray[np.intp] | None = None
+
+    @property
+    def sizes(self) -> NDArray[np.intp]:
+        """Rows of each period (T,)."""
+        return np.diff(self.starts)
+
+    def exposures(self, period: np.intp) -> FloatArray:
+        """X (n, k) of one period."""
+        rows: slice | NDArray[np.intp] = slice(self.starts[period], self.starts[period + 1])
+        if self.rows is not None:
+            rows = self.rows[rows]
+        return np.column_stack([column[rows] for column in self.columns])
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """P periods of k exposures, whitened, a row of the panel being a column of a period here.
+
+    ``periods`` (P,): positions in the block. ``sizes`` (P,): rows of each; the columns beyond are
+    zero. ``root_w`` (P, n): square roots of the weights up to a factor. ``A`` (P, k, n), ``y``
+    (P, n), ``gram`` = A A' and its ``inverse`` (P, k, k), ``pivots`` (P, k): squares of those of
+    its Cholesky factor. ``design`` (P, k, n) is A, but for ``ill`` periods (P,), whose A is the Q
+    of an ill-conditioned design = (Q R)'; ``triangle`` (P, k, k) is R for these and I for others,
+    None if it is I for all. ``exponents`` (P, k): X is the design times 2 to their power, but for
+    weights; ``to_u`` (P,), ``to_s`` (P,): those that lead to the units of y and of the scale.
+    """
+
+    periods: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    ranks: Ranks
+    root_w: FloatArray
+    A: FloatArray
+    y: FloatArray
+    gram: FloatArray
+    inverse: FloatArray
+    pivots: FloatArray
+    design: FloatArray
+    triangle: FloatArray | None
+    ill: NDArray[np.bool_]
+    exponents: NDArray[np.int32]
+    to_u: NDArray[np.int32]
+    to_s: NDArray[np.int32]
+
+    def __getitem__(self, which: NDArray[np.bool_]) -> Stack:
+        """Only the periods selected."""
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = None if value is None else value[which]
+        return Stack(**values)
+
+    @property
+    def to_b(self) -> NDArray[np.int32]:
+        """Binary exponents (P, k) from the coefficients of the design to those of X."""
+        return np.asarray(self.to_u[:, None] - self.exponents)
+
+    def coefficients(self, b: FloatArray) -> FloatArray:
+        """Coefficients of the design from those of A, both (P, k, m)."""
+        if self.triangle is None:
+            return b
+        return np.asarray(np.linalg.solve(self.triangle, b), dtype=np.float64)
+
+    def row_sizes(self, place: np.intp, b: FloatArray) -> FloatArray:
+        """Magnitude of what a row's residual is the difference of; times EPS, its rounding.
+
+        One for each row of the period at ``place``; ``b`` (k,) are coefficients of the design.
+        """
+        n = self.sizes[place]
+        fitted: FloatArray = np.abs(b) @ np.abs(self.design[place, :, :n])
+        return np.maximum(np.abs(self.y[place, :n]), fitted)
+
+
+def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp]]:
+    """Put periods of equal width together, in stacks that are neither large nor a large part.
+
+    Gives arrays of positions in ``sizes`` (T,); a period with fewer rows than factors is in none.
+    """
+    enough = np.flatnonzero(sizes >= n_factors)
+    width = widths(sizes[enough])
+    cells = STACK_CELLS
+    if idle_cores():
+        cells = min(cells, max(LEAST_CELLS, int(sizes.sum()) * n_factors // STACKS))
+    stacks = []
+    for n in np.unique(width):
+        alike = enough[width == n]
+        most = max(1, cells // int(n * n_factors))
+        stacks += [alike[i : i + most] for i in range(0, len(alike), most)]
+    # The longest first, so that threads end at about the same time.
+    return sorted(stacks, key=lambda stack: -int(sizes[stack].sum()))
+
+
+def widths(sizes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Columns for periods with so many rows: an even number, at most 1 or an eighth too many."""
+    step = np.left_shift(1, np.maximum(np.frexp(sizes)[1] - 4, 1))
+    return np.asarray(-(-sizes // step) * step)
+
+
+class Dependent(NamedTuple):
+    """Periods (D,) that are rank deficient, and which ``columns`` (D, k) are linearly dependent."""
+
+    periods: NDArray[np.intp]
+    columns: NDArray[np.bool_]
+
+
+def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Dependent]:
+    """Stack ``periods`` of one width, all that have full rank.
+
+    Exposures of a period get a norm in [0.5, 1), returns a largest magnitude in [0.5, 1), if any.
+    """
+    sizes = block.sizes[periods]
+    width = int(widths(sizes[:1])[0])
+    values = _Rows(block, periods, width)
+    y = values.of(block.y)
+    y_exponent = _exponents(y)
+    y = np.ldexp(y, -y_exponent[:, None])
+    if block.w is None:
+        root_w = (np.arange(width) < sizes[:, None]).astype(np.float64)
+        weight_exponent = np.zeros(len(periods), dtype=np.int32)
+    else:
+        root_w = np.sqrt(values.of(block.w))
+        weight_exponent = _exponents(root_w)
+        root_w = np.ldexp(root_w, -weight_exponent[:, None])
+    y *= root_w
+    v_exponent = _exponents(y)
+    y = np.ldexp(y, -v_exponent[:, None])
+    A = values.weighted(block.columns, root_w)
+    gram, exponents = _scale_rows(A)
+    pivots, inverse, condition = invert(gram)
+    stack = Stack(
+        periods,
+        sizes,
+        Ranks.of(sizes, width),
+        root_w,
+        A,
+        y,
+        gram,
+        inverse,
+        pivots,
+        design=A,
+        triangle=None,
+        ill=~(condition <= MAX_GRAM_CONDITION),
+        exponents=exponents,
+        to_u=y_exponent + v_exponent,
+        to_s=y_exponent + v_exponent + weight_exponent,
+    )
+    return _in_orthogonal_coordinates(stack, np.flatnonzero(stack.ill))
+
+
+class _Rows:
+    """The rows of periods, to be laid side by side and padded with zeros to ``width`` columns."""
+
+    def __init__(self, block: Block, periods: NDArray[np.intp], width: int) -> None:
+        sizes, first = block.sizes[periods], block.starts[periods]
+        n_periods, longest = len(sizes), int(sizes.max())
+        self.shape, self.own_shape = (n_periods, width), (n_periods, longest)
+        self.beyond = np.arange(longest) >= sizes[:, None]
+        self.places: slice | NDArray[np.intp] = slice(first[0], first[0] + n_periods * longest)
+        if self.beyond.any() or np.any(np.diff(first) != longest):
+            # Beyond the rows of a period stands its last.
+            self.places = first[:, None] + np.minimum(np.arange(longest), sizes[:, None] - 1)
+        if block.rows is not None:
+            self.places = block.rows[self.places]
+
+    def _own(self, values: FloatArray) -> FloatArray:
+        if isinstance(self.places, slice):
+            return values[self.places].reshape(self.own_shape)
+        return values.take(self.places).reshape(self.own_shape)
+
+    def of(self, values: FloatArray) -> FloatArray:
+        """Lay out values (N,) as (P, n)."""
+        laid_out = np.zeros(self.shape)
+        laid_out[:, : self.own_shape[1]] = self._own(values)
+        laid_out[:, : self.own_shape[1]][self.beyond] = 0.0
+        return laid_out
+
+    def weighted(self, columns: Sequence[FloatArray], root_w: FloatArray) -> FloatArray:
+        """Lay out k columns (N,), times root_w (P, n), as (P, k, n)."""
+        A = np.empty((self.shape[0], len(columns), self.shape[1]))
+        longest = self.own_shape[1]
+        for j, column in enumerate(columns):
+            np.multiply(self._own(column), root_w[:, :longest], out=A[:, j, :longest])
+        A[:, :, longest:] = 0.0
+        return A
+
+
+def _exponents(values: FloatArray) -> NDArray[np.int32]:
+    """Binary exponents e of the largest |value| m along the last axis: m / 2^e is in [0.5, 1)."""
+    return np.asarray(np.frexp(np.maximum(values.max(axis=-1), -values.min(axis=-1)))[1])
+
+
+def _scale_rows(A: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:
+    """Divide the rows of every A[p] by powers of two, in place; the new A A' and the exponents."""
+    gram = A @ A.transpose(0, 2, 1)
+    squares = np.einsum("pii->pi", gram)
+    exponents = np.frexp(np.sqrt(squares))[1]
+    low, high = SAFE_SQUARES
+    safe = ((squares > low) & (squares < high)).all(axis=1)
+    for p in np.flatnonzero(~safe):
+        coarse = _exponents(A[p])
+        A[p] = np.ldexp(A[p], -coarse[:, None])
+        exponents[p] = np.frexp(np.sqrt(dots(A[p], A[p])))[1]
+        exponents[p], A[p] = coarse + exponents[p], np.ldexp(A[p], -exponents[p][:, None])
+        gram[p] = A[p] @ A[p].T
+    factors = np.where(safe[:, None], np.ldexp(1.0, -exponents), 1.0)
+    A *= factors[:, :, None]
+    gram *= factors[:, :, None]
+    gram *= factors[:, None, :]
+    return gram, exponents
+
+
+def _in_orthogonal_coordinates(stack: Stack, places: NDArray[np.intp]) -> tuple[Stack, Dependent]:
+    """Replace the designs at ``places`` by the Q of their QR decompositions, if of full rank."""
+    k = stack.A.shape[1]
+    Q, R = np.linalg.qr(stack.A[places].transpose(0, 2, 1))
+    _, lengths, directions = np.linalg.svd(R)
+    rounding = np.maximum(stack.sizes[places], k) * EPS * lengths[:, 0]
+    null = lengths <= rounding[:, None]
+    columns = (null[:, :, None] & (np.abs(directions) > COLLINEAR_SHARE)).any(axis=1)
+    deficient = null.any(axis=1)
+    dependent = Dependent(stack.periods[places[deficient]], columns[deficient])
+    if places.size:
+        A, triangle = stack.A.copy(), np.tile(np.eye(k), (len(stack.periods), 1, 1))
+        gram, inverse, pivots = stack.gram.copy(), stack.inverse.copy(), stack.pivots.copy()
+        A[places], triangle[places] = Q.transpose(0, 2, 1), R
+        gram[places] = inverse[places] = np.eye(k)
+        pivots[places] = 1.0
+        stack = replace(stack, A=A, gram=gram, inverse=inverse, pivots=pivots, triangle=triangle)
+        full_rank = np.ones(len(A), dtype=np.bool_)
+        full_rank[places[deficient]] = False
+        if deficient.any():
+            stack = stack[full_rank]
+    return stack, dependent

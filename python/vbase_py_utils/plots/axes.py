@@ -1,0 +1,249 @@
+"""What charts have in common: axes, colours, names as labels, and periods along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import matplotlib.dates as mdates
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from vbase_py_utils.arguments import shown
+from vbase_py_utils.panel import label
+from vbase_py_utils.plots.data import FloatArray
+from vbase_py_utils.text import one_line
+
+# The colours of Okabe and Ito (2008), which readers with any colour vision tell apart, without
+# black and the yellow that fades on white.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+GREY, LIGHT_GREY = "#808080", "#C0C0C0"
+
+# Periods that all have a tick; of more, this many do.
+MOST_TICKS = 10
+# Years whose dates have room for a margin in those that matplotlib knows, 1 to 9999.
+CALENDAR = (1000, 3000)
+# Names beside a chart that is as high as a page.
+MOST_NAMES = 60
+# Columns of a heat map that a screen can tell apart; of more, neighbours share one.
+MOST_COLUMNS = 500
+# Characters of a name as a label, and of all labels below an axis that fit side by side.
+NAME_CHARACTERS, AXIS_CHARACTERS = 30, 45
+
+
+def axes_for(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
+    """Give the axes to draw on: those given, or those of a new figure of this size in inches."""
+    if not isinstance(ax, Axes | None):
+        raise TypeError(f"ax is {shown(ax)}, expected matplotlib Axes or None")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    return ax
+
+
+def name_label(name: str) -> str:
+    """Write a name of the data so that it is drawn as it stands: on one line, no mathematics."""
+    return one_line(name, NAME_CHARACTERS).replace("$", r"\$")
+
+
+def places(periods: pl.Series) -> NDArray[Any]:
+    """Say where periods stand on an axis: dates and times at theirs, others in equal steps."""
+    if not is_dated(periods):
+        return np.arange(len(periods))
+    if isinstance(periods.dtype, pl.Datetime) and periods.dtype.time_zone:
+        # Two hours of a night in autumn have one name: the axis runs in UTC and says local time.
+        periods = periods.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return periods.to_numpy()
+
+
+def label_periods(ax: Axes, periods: pl.Series) -> None:
+    """Put ticks on the horizontal axis of a chart whose points stand at ``places(periods)``."""
+    at = places(periods)
+    steps = np.diff(at)
+    few = len(periods) <= MOST_TICKS and not (steps * MOST_TICKS < steps.sum() / 2).any()
+    if few or not is_dated(periods):
+        label_steps(ax, periods, at)
+        return
+    # Else they would be in the zone of matplotlib's settings.
+    tz = ZoneInfo(getattr(periods.dtype, "time_zone", None) or "UTC")
+    locator = mdates.AutoDateLocator(tz=tz)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, tz=tz))  # type: ignore[no-untyped-call]
+
+
+def label_steps(ax: Axes, periods: pl.Series, at: NDArray[Any]) -> None:
+    """Put a tick with its name at some periods, slanted where they would touch."""
+    steps = thinned(len(periods), MOST_TICKS)
+    labels = [name_label(label(periods.slice(step, 1))) for step in steps]
+    ax.set_xticks(at[steps], labels)
+    if sum(map(len, labels)) > AXIS_CHARACTERS:
+        for text in ax.get_xticklabels():
+            text.set(rotation=35, ha="right", rotation_mode="anchor")
+
+
+def label_names(axis: Axis, names: Sequence[str], *, rotation: float = 0) -> None:
+    """Put a tick with the name at 0, 1, 2, ...; of very many names at some."""
+    steps = thinned(len(names), MOST_NAMES)
+    axis.set_ticks(steps, [name_label(names[step]) for step in steps])
+    axis.set_tick_params(rotation=rotation, labelsize="medium" if len(steps) <= 25 else "x-small")
+
+
+def thinned(n: int, most: int) -> list[int]:
+    """Give at most ``most`` of 0, ..., n - 1, in equal steps from 0."""
+    return list(range(0, n, max(1, -(-n // most))))
+
+
+def lone(values: FloatArray) -> NDArray[np.bool_]:
+    """Tell which numbers stand between missing ones: a line does not show them."""
+    there = np.concatenate([[False], np.isfinite(values), [False]])
+    alone: NDArray[np.bool_] = there[1:-1] & ~there[:-2] & ~there[2:]
+    return alone
+
+
+def foremost(scores: Mapping[str, float], most: int = len(COLOURS)) -> list[str]:
+    """Give the names of the ``most`` largest scores, in the order in which they were given."""
+    rank = sorted(scores, key=lambda name: -np.nan_to_num(scores[name], nan=-np.inf))
+    first = set(rank[:most])
+    return [name for name in scores if name in first]
+
+
+def draw_lines(
+    ax: Axes,
+    periods: pl.Series,
+    curves: dict[str, FloatArray],
+    coloured: Sequence[str],
+    title: str = "",
+) -> list[Line2D]:
+    """Draw a line per curve over the periods, grey but for those named, with a legend beside."""
+    x, lines = places(periods), []
+    colours = dict(zip(coloured, COLOURS, strict=False))
+    for name, values in curves.items():
+        lines += ax.plot(
+            x,
+            values,
+            color=colours.get(name, LIGHT_GREY),
+            linewidth=1.2 if name in colours else 0.7,
+            zorder=2.5 if name in colours else 2.0,
+            marker="o",
+            markersize=4,
+            markevery=np.flatnonzero(lone(values)).tolist(),
+        )
+    ax.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    label_periods(ax, periods)
+    _legend_beside(ax, colours, len(curves), title)
+    return lines
+
+
+def draw_points(ax: Axes, points: dict[str, tuple[FloatArray, FloatArray]]) -> None:
+    """Draw points over points of the same unit, with the line where both are equal.
+
+    Of many names those with the largest difference have colours.
+    """
+    bounds = [*ax.get_xlim(), *ax.get_ylim()] if ax.has_data() else []
+    off = {name: largest(y - x) for name, (x, y) in points.items()}
+    coloured = foremost(off)
+    colours = dict(zip(coloured, COLOURS, strict=False))
+    count = sum(len(x) for x, _ in points.values())
+    few = count <= 500
+    for name, (x, y) in points.items():
+        ax.scatter(
+            x,
+            y,
+            s=18 if few or (name in colours and len(points) > len(colours)) else 6,
+            color=colours.get(name, LIGHT_GREY),
+            alpha=0.8 if few else 0.4,
+            linewidth=0,
+            zorder=2.5 if name in colours else 2.0,
+            rasterized=count > 2000,
+        )
+    low, high = span(np.concatenate([part for pair in points.values() for part in pair]))
+    low, high = min([low, *bounds]), max([high, *bounds])
+    ax.axline((0, 0), slope=1, color=GREY, linewidth=0.8, zorder=1)
+    # The square stands at the left, which leaves the legend its room.
+    ax.set(xlim=(low, high), ylim=(low, high), aspect="equal", anchor="W")
+    ax.locator_params(nbins=6)
+    _legend_beside(ax, colours, len(points))
+
+
+def draw_heat_map(
+    ax: Axes, cells: FloatArray, colours: str, least: float, name: str, *, square: bool
+) -> None:
+    """Draw cells from ``least`` to 1 in the colours of a map, missing ones grey, and its bar."""
+    colour_map = colormaps[colours].with_extremes(bad=LIGHT_GREY)
+    if not cells.size:
+        return
+    # Where pixels are fewer than cells, matplotlib would average, also over the rows beside.
+    every = -(-cells.shape[1] // MOST_COLUMNS)
+    image = ax.imshow(
+        _least(cells, every),
+        cmap=colour_map,
+        vmin=least,
+        vmax=1,
+        aspect="equal" if square else "auto",
+        interpolation="nearest",
+        extent=(-0.5, every * -(-cells.shape[1] // every) - 0.5, len(cells) - 0.5, -0.5),
+    )
+    ax.set_xlim(-0.5, cells.shape[1] - 0.5)
+    of_columns = f", least of {every} periods" if every > 1 else ""
+    ax.figure.colorbar(image, ax=ax, label=name + of_columns, shrink=0.8)
+
+
+def _least(cells: FloatArray, every: int) -> FloatArray:
+    """Take the least of every so many cells of a row, of those that there are."""
+    rows, columns = cells.shape
+    parts = np.pad(cells, ((0, 0), (0, -columns % every)), constant_values=np.nan)
+    least: FloatArray = np.fmin.reduce(parts.reshape(rows, -1, every), axis=2)
+    return least
+
+
+def limit_to(ax: Axes, values: FloatArray) -> None:
+    """Make the vertical axis reach all values, and no further."""
+    ax.set_ylim(*span(values))
+
+
+def largest(values: FloatArray) -> float:
+    """Give the largest absolute number, NaN if there is none."""
+    return float(np.max(np.abs(values[np.isfinite(values)]), initial=-np.inf))
+
+
+def span(values: FloatArray) -> tuple[float, float]:
+    """Give an interval that holds the numbers, with a margin; (-1, 1) if there are none."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return -1.0, 1.0
+    low, high = values.min(), values.max()
+    margin = 0.05 * (high - low) or abs(high) or 1.0
+    return float(low - margin), float(high + margin)
+
+
+def _legend_beside(ax: Axes, colours: Mapping[str, str], count: int, title: str = "") -> None:
+    """Put a legend to the right of the axes, where it covers nothing; grey: the rest of count."""
+    names = [name_label(name) for name in colours]
+    if count > len(colours):
+        names.append(f"{count - len(colours)} more")
+    handles = [Patch(color=colour) for colour in [*colours.values(), LIGHT_GREY][: len(names)]]
+    ax.legend(
+        handles,
+        names,
+        title=title or None,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        borderaxespad=0,
+        frameon=False,
+        handlelength=1.2,
+    )
+
+
+def is_dated(periods: pl.Series) -> bool:
+    """Whether these are dates or times in the years that the axis of dates can show."""
+    if not (isinstance(periods.dtype, pl.Date | pl.Datetime)):
+        return False
+    years = periods.dt.year()
+    return not periods.is_empty() and years.is_between(*CALENDAR).fill_null(value=False).all()

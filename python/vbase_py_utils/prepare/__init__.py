@@ -1,0 +1,1 @@
+"""What is done to a panel before it is fitted: exposures, lags, weights."""

@@ -1,0 +1,371 @@
+"""From raw characteristics to exposures and weights: Polars expressions for ``.over("period")``.
+
+Null, NaN and infinite values are missing, and null in the answer; all other answers are finite
+Float64. A window, a group of a ``group_by`` or a whole frame is one group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import cast
+
+import polars as pl
+
+from vbase_py_utils.arguments import check_list, check_number, shown
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.fit.expressions import IntoColumn, as_column, as_columns, residuals_of, role_of
+from vbase_py_utils.kernel.scale import MAD_PER_SIGMA
+from vbase_py_utils.panel import holds_numbers
+from vbase_py_utils.prepare.normal_scores import normal_scores
+
+# A residual this small beside the column is rounding.
+ROUNDING = 1e-12
+
+
+def winsorize(
+    column: IntoColumn,
+    *,
+    quantiles: tuple[float, float] | None = None,
+    robust_sds: float | None = None,
+) -> pl.Expr:
+    """Pull outliers in to two quantiles of their group, or to some robust deviations of its median.
+
+    Parameters
+    ----------
+    column
+        Column name or expression, numeric.
+    quantiles
+        The lowest and the highest quantile that stay, 0 <= low < high <= 1; interpolated linearly.
+    robust_sds
+        How far from the median values may be, in units of the robust standard deviation,
+        ``median |x - median| / 0.67449``. Exactly one of the two is given.
+
+    Returns
+    -------
+    pl.Expr
+        The column, Float64, null where missing. Null in the whole group where ``robust_sds`` has no
+        unit: more than half of the values are the same.
+
+    Raises
+    ------
+    PanelError
+        When the query runs: the column is not numeric.
+    ValueError, TypeError
+        Both limits or none are given, or one out of range.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import winsorize
+    >>> frame = pl.DataFrame({"period": [1] * 5, "bp": [1.0, 2.0, 3.0, 4.0, 90.0]})
+    >>> frame.select(winsorize("bp", quantiles=(0, 0.75)).over("period"))["bp"].to_list()
+    [1.0, 2.0, 3.0, 4.0, 4.0]
+    >>> frame.select(winsorize("bp", robust_sds=3).over("period").round(2))["bp"].to_list()
+    [1.0, 2.0, 3.0, 4.0, 7.45]
+    """
+    if (quantiles is None) == (robust_sds is None):
+        raise ValueError("winsorize takes either quantiles or robust_sds, not both")
+    x, sound = _numbers("column", column), _checked("column", column)
+    if quantiles is not None:
+        low, high = _quantiles(quantiles)
+        return _finite(x.clip(x.quantile(low, "linear"), x.quantile(high, "linear")), sound)
+    check_number("robust_sds", robust_sds, "a finite number > 0", at_least=math.ulp(0))
+    k = float(cast("float", robust_sds))
+    sd = (x - x.median()).abs().median() / MAD_PER_SIGMA
+    return _finite(pl.when(sd > 0).then(x.clip(x.median() - k * sd, x.median() + k * sd)), sound)
+
+
+def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
+    """Centre at the weighted mean, in units of the standard deviation with equal weights.
+
+    Parameters
+    ----------
+    column
+        Column name or expression, numeric.
+    weights
+        Weights of the mean, market values say; None: equal. Rows of weight 0 or missing weight
+        take part neither in the mean nor in the deviation, but have a score.
+
+    Returns
+    -------
+    pl.Expr
+        (x - mean) / sd, sd with n - 1. Null where the column is missing, and in groups of fewer
+        than two different values that take part, or with a negative weight.
+
+    Raises
+    ------
+    PanelError
+        When the query runs: a column is not numeric.
+    TypeError
+        A column is neither a name nor an expression.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import zscore
+    >>> frame = pl.DataFrame({"bp": [1.0, 2.0, 3.0, None], "cap": [1.0, 1.0, 2.0, 5.0]})
+    >>> frame.select(zscore("bp", weights="cap"))["bp"].to_list()
+    [-1.25, -0.25, 0.75, None]
+    """
+    x, w, sound = _numbers("column", column), pl.lit(1.0), _checked("column", column)
+    if weights is not None:
+        w, sound = _numbers("weights", weights), sound & _checked("weights", weights)
+    inside = pl.when(w > 0).then(x)
+    sized = pl.when(inside.is_not_null()).then(w)
+    share = sized / sized.max()
+    # From 0 to 1 over those inside, in any units; 0 / 0 where they are all equal.
+    place = (x - inside.min()) / (inside.max() - inside.min())
+    mean = (share * place).sum() / share.sum()
+    sd = pl.when(inside.is_not_null()).then(place).std()
+    return pl.when(sound & (w >= 0).all()).then(_finite((place - mean) / sd))
+
+
+def rank_normal(column: IntoColumn) -> pl.Expr:
+    """Score ranks by the normal distribution: the quantile of (rank - 1/2) / n, ties averaged.
+
+    Parameters
+    ----------
+    column
+        Column name or expression, numeric.
+
+    Returns
+    -------
+    pl.Expr
+        Scores, symmetric about 0. Null where the column is missing, and in groups of fewer than two
+        different values.
+
+    Raises
+    ------
+    PanelError
+        When the query runs: the column is not numeric.
+    TypeError
+        The column is neither a name nor an expression.
+
+    Notes
+    -----
+    The quantile is algorithm AS 241 of Wichura (1988), Applied Statistics 37, 477-484, to about 16
+    digits.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import rank_normal
+    >>> frame = pl.DataFrame({"bp": [0.3, 0.1, 70.0, None]})
+    >>> frame.select(rank_normal("bp").round(4))["bp"].to_list()
+    [0.0, -0.9674, 0.9674, None]
+    """
+    x = _finite(_numbers("column", column), _checked("column", column))
+    return _within(x.rank("average"), normal_scores)
+
+
+def fill_missing_by_group(column: IntoColumn, by: IntoColumn | Iterable[IntoColumn]) -> pl.Expr:
+    """Give missing values the median of their group, a sector say, within the window.
+
+    Parameters
+    ----------
+    column
+        Column name or expression, numeric.
+    by
+        Column names or expressions of any type: values with the same ones are a group.
+
+    Returns
+    -------
+    pl.Expr
+        The column, Float64; null where it is missing in its whole group, or where it is missing and
+        a ``by`` is null.
+
+    Raises
+    ------
+    PanelError
+        When the query runs: the column is not numeric.
+    ValueError, TypeError
+        No ``by`` is given; a column is neither a name nor an expression.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import fill_missing_by_group
+    >>> frame = pl.DataFrame({
+    ...     "period": [1, 1, 1, 2, 2],
+    ...     "sector": ["oil", "oil", "oil", "oil", "oil"],
+    ...     "bp": [0.5, 0.7, None, None, 0.9],
+    ... })
+    >>> filled = fill_missing_by_group("bp", "sector").over("period")
+    >>> frame.select(filled)["bp"].to_list()
+    [0.5, 0.7, 0.6, 0.9, 0.9]
+    """
+    x, keys = _numbers("column", column), as_columns("by", by)
+    if not keys:
+        raise ValueError("no columns to group by: by is empty")
+    known = pl.all_horizontal(key.is_not_null() for key in keys)
+    median = _finite(x.median().over(keys))
+    present = _checked("column", column) & x.is_not_null()
+    return pl.when(present).then(x).when(known).then(median)
+
+
+def neutralize(
+    column: IntoColumn,
+    exposures: IntoColumn | Iterable[IntoColumn],
+    *,
+    weights: IntoColumn | None = None,
+) -> pl.Expr:
+    """Take out of a column what a weighted least squares regression on the exposures explains.
+
+    Parameters
+    ----------
+    column, weights
+        As returns and weights in ``huber_residuals``.
+    exposures
+        Column names or expressions, numeric or Boolean. No intercept is added: give one as
+        ``pl.lit(1.0).alias("intercept")``. With that alone, over period and sector, the column is
+        freed of its sector's mean; dummies are collinear where a sector is absent.
+
+    Returns
+    -------
+    pl.Expr
+        Residuals as of ``huber_residuals`` with ``huber_t=math.inf``. Null also in groups where
+        exposures are collinear, or explain the column wholly, so that only rounding would be left.
+
+    Raises
+    ------
+    PanelError, TypeError
+        As ``huber_regression``.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import neutralize
+    >>> frame = pl.DataFrame({"signal": [1.0, 4.0, 4.0], "size": [1.0, 2.0, 3.0]})
+    >>> one = pl.lit(1.0).alias("intercept")
+    >>> frame.select(neutralize("signal", [one, "size"]).round(6))["signal"].to_list()
+    [-0.5, 1.0, -0.5]
+    """
+    residuals = residuals_of("column", column, exposures, weights, math.inf)
+    values = _finite(_numbers("column", column), _checked("column", column))
+    both = pl.struct(residuals.alias("residual"), values.alias("value"))
+    return _within(both, _unless_rounding).alias(residuals.meta.output_name())
+
+
+def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None = None) -> pl.Expr:
+    """Regression weights from market values: a power of them, with a mean of one in the group.
+
+    Parameters
+    ----------
+    cap
+        Column name or expression, numeric: market values in any unit.
+    power
+        The power, finite and >= 0; 0.5 where residual variances fall like one over the root.
+    max_share
+        The largest share of the group's weight that one row may have, in (0, 1]; None: any.
+        Larger weights are cut to one common ceiling, the others keep their proportions; where so
+        few rows cannot keep to it, all are equal.
+
+    Returns
+    -------
+    pl.Expr
+        Weights with a mean of one over the positive ones; 0 where the market value is 0, null where
+        it is missing. Null in groups with a negative one. Named like ``cap``: give them a name of
+        their own where the market values are to stay.
+
+    Raises
+    ------
+    PanelError
+        When the query runs: the column is not numeric.
+    ValueError, TypeError
+        A number is out of range; the column is neither a name nor an expression.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import cap_weights
+    >>> frame = pl.DataFrame({"cap": [1.0, 4.0, 49.0, 0.0]})
+    >>> frame.with_columns(w=cap_weights("cap").round(6)).rows()
+    [(1.0, 0.3), (4.0, 0.6), (49.0, 2.1), (0.0, 0.0)]
+    >>> frame.select(w=cap_weights("cap", max_share=0.5).round(6))["w"].to_list()
+    [0.5, 1.0, 1.5, 0.0]
+    """
+    check_number("power", power, "a finite number >= 0", at_least=0)
+    if max_share is not None:
+        expected = "a number > 0 and <= 1"
+        check_number("max_share", max_share, expected, at_least=math.ulp(0), at_most=1)
+    exponent = float(power)
+    cap, sound = _numbers("cap", cap), _checked("cap", cap)
+    weights: pl.Expr = pl.when(cap > 0).then((cap / cap.max()) ** exponent)
+    if max_share is not None:
+        share = float(max_share)
+        ascending = weights.drop_nulls().sort()
+        ceiling = _listed(ascending, lambda w: _ceiling(w, share)).list.first()
+        weights = weights.clip(upper_bound=ceiling)
+    scaled = _finite(_within(weights, lambda w: w / w.mean()))
+    return pl.when(sound & (cap >= 0).all()).then(pl.when(cap > 0).then(scaled).otherwise(cap))
+
+
+def _ceiling(w: pl.Expr, share: float) -> pl.Expr:
+    """Find where to cut ascending weights so that none is more than a share of their sum.
+
+    With the m largest cut, ceiling = share * (sum of the others) / (1 - m * share), for the least m
+    at which all others are below.
+    """
+    largest = w.cum_count(reverse=True) - 1
+    others = w.cum_sum()
+    # One row alone is always below: rounding must not lose that, or the m after it is taken.
+    below = w <= share * (1 + 1e-14) * (others + largest * w)
+    ceilings = share * others / (1 - largest * share)
+    return pl.coalesce(ceilings.filter(below).last(), w.first())
+
+
+def _unless_rounding(both: pl.Expr) -> pl.Expr:
+    """Take the residuals of a struct unless they are all next to nothing beside its values."""
+    residual, value = both.struct.field("residual"), both.struct.field("value")
+    explained = pl.when(residual.is_not_null()).then(value).abs().max()
+    return pl.when(residual.abs().max() > ROUNDING * explained).then(residual)
+
+
+def _within(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """Apply a formula with aggregates to the values of a group, which are computed only once."""
+    return _listed(values, formula).explode(empty_as_null=False, keep_nulls=False)
+
+
+def _listed(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """Apply a formula to the values of a group, as one list."""
+    return values.implode().list.eval(formula(pl.element()))
+
+
+def _numbers(argument: str, column: IntoColumn) -> pl.Expr:
+    """Take a column as Float64; missing values, and any that are not numbers, become null."""
+    return _finite(as_column(argument, column).cast(pl.Float64, strict=False))
+
+
+def _checked(argument: str, column: IntoColumn) -> pl.Expr:
+    """Express True, once per group, if a column is numeric; PanelError otherwise.
+
+    Polars evaluates the first operand of a condition before what depends on it, so put this there.
+    Use it in one condition of a formula only: around every use of the column, it would keep Polars
+    from computing their common part once.
+    """
+    check = partial(_are_numbers, role=role_of(argument))
+    first = as_column(argument, column).first()
+    return first.map_batches(check, return_dtype=pl.Boolean, is_elementwise=True)
+
+
+def _are_numbers(values: pl.Series, role: str) -> pl.Series:
+    if not holds_numbers(values.dtype, or_booleans=True):
+        raise PanelError.not_numeric(role, values.name, values.dtype)
+    return pl.repeat(value=True, n=len(values), eager=True).alias(values.name)
+
+
+def _finite(x: pl.Expr, sound: pl.Expr | None = None) -> pl.Expr:
+    return pl.when(x.is_finite() if sound is None else sound & x.is_finite()).then(x)
+
+
+def _quantiles(quantiles: object) -> tuple[float, float]:
+    expected = "two numbers with 0 <= low < high <= 1"
+    values = check_list("quantiles", quantiles, expected)
+    for value in values:
+        check_number("quantiles", value, expected, at_least=0, at_most=1)
+    if len(values) != 2 or not values[0] < values[1]:
+        held = f"({', '.join(map(shown, values[:3]))}{', …' if len(values) > 3 else ''})"
+        raise ValueError(f"quantiles is {held}, expected {expected}")
+    return float(values[0]), float(values[1])

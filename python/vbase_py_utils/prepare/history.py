@@ -1,0 +1,407 @@
+"""What earlier periods of a panel say about a later one: never the other way round."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypedDict, Unpack, overload
+
+import numpy as np
+import polars as pl
+
+from vbase_py_utils.arguments import (
+    check_name,
+    check_names,
+    check_number,
+    check_optional_name,
+    shown,
+)
+from vbase_py_utils.errors import PanelError
+from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.kernel.past_variance import past_mean_squares
+from vbase_py_utils.panel import (
+    ASSET,
+    PERIOD,
+    WEIGHT,
+    ArrowStream,
+    PanelSpec,
+    as_frame,
+    check_key_type,
+    holds_numbers,
+)
+from vbase_py_utils.periods.order import check_time_order, check_time_type
+
+# Names inside the queries, beside those of the panel.
+NUMBER, SPECIFIC, SQUARE, TYPICAL, OWN = "number", "specific", "square", "typical", "own"
+# A specific return this small beside the median of its period is rounding.
+NO_RESIDUAL = 1e-8
+# What needs the order of time, in a message.
+WEIGHTS = "inverse_variance_weights"
+# The standard deviation of normal numbers over the median of their sizes.
+SD_OF_MEDIAN = 1.4826
+
+
+class WeightArguments(TypedDict, total=False):
+    """The keyword arguments of ``inverse_variance_weights``; meanings there."""
+
+    weights: str | None
+    shrinkage: float
+    half_life: float | None
+    min_periods: int
+    max_ratio: float
+    cut: float
+    name: str
+
+
+@overload
+def lag_exposures(
+    panel: pl.DataFrame | ArrowStream,
+    columns: str | Iterable[str],
+    periods: int = 1,
+    *,
+    period: str = "period",
+    asset: str = "asset",
+) -> pl.DataFrame: ...
+@overload
+def lag_exposures(
+    panel: pl.LazyFrame,
+    columns: str | Iterable[str],
+    periods: int = 1,
+    *,
+    period: str = "period",
+    asset: str = "asset",
+) -> pl.LazyFrame: ...
+def lag_exposures(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
+    columns: str | Iterable[str],
+    periods: int = 1,
+    *,
+    period: str = "period",
+    asset: str = "asset",
+) -> pl.DataFrame | pl.LazyFrame:
+    """Put what was known at the end of an earlier period in the place of columns of a panel.
+
+    Returns of a period belong to the exposures known before it: regressed on those of its own end,
+    they meet exposures that the same returns have moved.
+
+    Parameters
+    ----------
+    panel
+        Long frame, a row per (period, asset), in any order and with any other columns. Kinds of
+        frames as in ``factor_returns``.
+    columns
+        Column name or names, of any type: exposures, categories, market values.
+    periods
+        By how many periods of the panel, >= 1: whatever its calendar, the one before is the last
+        that comes earlier in any row.
+    period, asset
+        Key columns.
+
+    Returns
+    -------
+    DataFrame or LazyFrame, as given
+        The panel, its rows and columns in their order, with the values that the asset had
+        ``periods`` periods before. Null where it had no row then, also if it had an older one.
+        Columns of another library that are not named are left out, with a warning, if they cannot
+        be made Polars columns or share their name; pandas periods become text.
+
+    Raises
+    ------
+    PanelError
+        A column is missing, a key or named twice; a period or asset is null, a (period, asset) is
+        repeated; periods are text whose order is not that of time, such as 01/31/2024 or "Jan-24".
+        Of a LazyFrame, values are checked when the query runs.
+    ValueError, TypeError
+        ``periods`` is no whole number >= 1; ``panel`` is not a frame, or a name no string.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import lag_exposures
+    >>> panel = pl.DataFrame({
+    ...     "period": [1, 2, 3, 1, 3],
+    ...     "asset": ["A", "A", "A", "B", "B"],
+    ...     "bp": [0.5, 0.6, 0.7, 0.9, 0.8],
+    ... })
+    >>> lag_exposures(panel, "bp")["bp"].to_list()
+    [None, 0.5, 0.6, None, None]
+    """
+    names = list(check_names("columns", columns, "a list of column names"))
+    period, asset = check_name("period", period), check_name("asset", asset)
+    check_number("periods", periods, "a whole number >= 1", at_least=1, whole=True)
+    frame = as_frame(panel, [period, asset, *names], others="keep")
+    schema = frame.collect_schema()
+    _check_columns("lagged", names, schema, period, asset)
+    check_time_type(schema[period], period, "lag_exposures")
+    spec = PanelSpec(period, asset, "", ())
+    rows = _checked_rows(frame.lazy(), schema, spec, "lag_exposures")
+    rows = rows.with_columns(pl.col(PERIOD).rank("dense").cast(pl.Int64).alias(NUMBER))
+    inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
+    past = {name: f"past {inner[name]}" for name in names}
+    before = rows.select(
+        pl.col(NUMBER) + int(periods), ASSET, *(pl.col(inner[n]).alias(past[n]) for n in names)
+    )
+    answer = rows.join(before, on=[NUMBER, ASSET], how="left", maintain_order="left").select(
+        pl.col(past.get(name, inside)).alias(name) for name, inside in inner.items()
+    )
+    return answer if isinstance(frame, pl.LazyFrame) else answer.collect(engine="in-memory")
+
+
+@overload
+def inverse_variance_weights(
+    panel: pl.DataFrame | ArrowStream,
+    fits: CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame],
+    **arguments: Unpack[WeightArguments],
+) -> pl.DataFrame: ...
+@overload
+def inverse_variance_weights(
+    panel: pl.LazyFrame,
+    fits: CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame],
+    **arguments: Unpack[WeightArguments],
+) -> pl.LazyFrame: ...
+def inverse_variance_weights(
+    panel: pl.DataFrame | pl.LazyFrame | ArrowStream,
+    fits: CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame],
+    *,
+    weights: str | None = None,
+    shrinkage: float = 0.5,
+    half_life: float | None = None,
+    min_periods: int = 12,
+    max_ratio: float = 20.0,
+    cut: float = 10.0,
+    name: str = "inverse_variance_weight",
+) -> pl.DataFrame | pl.LazyFrame:
+    """Add regression weights for a second pass: 1 / the variance of past specific returns.
+
+    The variance of an asset is the mean square of its specific returns in earlier periods, each cut
+    at ``cut`` of its own standard deviations before that. Robustness weights play no part: their
+    scale is that of the period, so they would hide how volatile an asset is. Nor does the period
+    itself, which would count a return less because it is large, or a later one.
+
+    Parameters
+    ----------
+    panel
+        Long frame, a row per (period, asset): that of the first pass, or other periods of it. What
+        comes back of frames of other libraries: as in ``lag_exposures``.
+    fits
+        The first pass, from ``fit_cross_sections``; the panel has key columns of the same names.
+    weights
+        Column of weights to shrink towards, those of the first pass say; None: equal ones.
+    shrinkage
+        Their share in the answer, from 0 to 1.
+    half_life
+        Of the mean of squares, in specific returns of the asset; None: all count alike, though an
+        asset listed in calm times alone then seems more precise than others.
+    min_periods
+        Assets with fewer specific returns before a period have the given weight. Those that are
+        zero because the asset is alone in its category, or but for rounding, do not count.
+    max_ratio
+        The largest inverse variance, in units of the median of its period.
+    cut
+        How many of the asset's own past standard deviations a specific return counts at most, so
+        that a wrong one does not hide the others. While the asset has fewer than ``min_periods``
+        earlier ones, of a typical standard deviation of the period: 1.4826 medians of the absolute
+        specific returns. Infinity cuts nothing.
+    name
+        Column to add.
+
+    Returns
+    -------
+    DataFrame or LazyFrame, as the panel
+        The panel, its rows in their order, and a Float64 column of weights that average one over
+        the rows of a period with a given weight above zero. Null, or zero, where that is.
+
+    Raises
+    ------
+    PanelError
+        A column is missing, of the wrong type or in two roles, or ``name`` is there already; a
+        period or asset is null, a (period, asset) repeated, a weight negative; periods are text
+        whose order is not that of time. Of a LazyFrame, values are checked when the query runs.
+    ValueError, TypeError
+        A number is out of range; ``panel`` is not a frame, ``fits`` are no fits.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from vbase_py_utils import fit_cross_sections, inverse_variance_weights
+    >>> panel = pl.DataFrame({
+    ...     "period": [1] * 4 + [2] * 4,
+    ...     "asset": ["A", "B", "C", "D"] * 2,
+    ...     "return": [0.01, -0.01, 0.04, -0.04] * 2,
+    ... })
+    >>> first = fit_cross_sections(panel, [], intercept=True, huber_t=float("inf"))
+    >>> second = inverse_variance_weights(panel, first, min_periods=1, shrinkage=0)
+    >>> second["inverse_variance_weight"].round(3).to_list()
+    [1.0, 1.0, 1.0, 1.0, 1.882, 1.882, 0.118, 0.118]
+    """
+    check_number("shrinkage", shrinkage, "a number from 0 to 1", at_least=0, at_most=1)
+    if half_life is not None:
+        check_number("half_life", half_life, "a finite number > 0 or None", at_least=math.ulp(0))
+    check_number("min_periods", min_periods, "a whole number >= 1", at_least=1, whole=True)
+    check_number("max_ratio", max_ratio, "a finite number >= 1", at_least=1)
+    check_number("cut", cut, "a number >= 1", at_least=1, at_most=math.inf)
+    if not isinstance(fits, CrossSectionFits):
+        raise TypeError(f"fits is {shown(fits)}, expected the result of fit_cross_sections")
+    weights, name = check_optional_name("weights", weights), check_name("name", name)
+    specific = fits.specific_returns.lazy()
+    period, asset = specific.collect_schema().names()[:2]
+    frame = as_frame(panel, [period, asset, weights], others="keep")
+    schema = frame.collect_schema()
+    _check_columns("weights", [] if weights is None else [weights], schema, period, asset)
+    if weights is not None and not holds_numbers(schema[weights]):
+        raise PanelError.not_numeric("weights", weights, schema[weights])
+    if name in schema:
+        raise PanelError.existing_column(name)
+    for role, key in ((PERIOD, period), (ASSET, asset)):
+        theirs = specific.collect_schema()[key]
+        if schema[key] != theirs:
+            raise PanelError.other_key_type(role, key, schema[key], theirs)
+    check_time_type(schema[period], period, WEIGHTS)
+    rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", (), weights))
+    inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
+    decay = 1.0 if half_life is None else 0.5 ** (1 / half_life)
+    precision = partial(_past_precision, decay=decay, min_periods=int(min_periods), cut=float(cut))
+    answer = (
+        _with_history(rows.with_row_index(NUMBER), specific, period, precision)
+        .filter(pl.col(NUMBER).is_not_null())
+        .with_columns(_shrunk(float(shrinkage), float(max_ratio)).over(PERIOD).alias(WEIGHT))
+        .sort(NUMBER)
+        .select(
+            *(pl.col(inside).alias(name) for name, inside in inner.items()),
+            pl.col(WEIGHT).alias(name),
+        )
+    )
+    return answer if isinstance(frame, pl.LazyFrame) else answer.collect(engine="in-memory")
+
+
+def _with_history(
+    rows: pl.LazyFrame,
+    specific: pl.LazyFrame,
+    period: str,
+    precision: Callable[[pl.DataFrame], pl.Series],
+) -> pl.LazyFrame:
+    """Add the past precision of each row; rows that only the fits have are history, and added.
+
+    ``specific``: the specific returns of the fits, of which those that were used count.
+    """
+    used = pl.when(pl.nth(4).is_not_null()).then(pl.nth(3))
+    returns = specific.select(pl.nth(0).alias(PERIOD), pl.nth(1).alias(ASSET), used.alias(SPECIFIC))
+    history = rows.join(returns, on=[PERIOD, ASSET], how="full", coalesce=True)
+    history = history.with_columns(_informative().alias(SPECIFIC)).with_columns(**_squares())
+
+    def with_own(rows: pl.DataFrame) -> pl.DataFrame:
+        check_time_order(rows[PERIOD], period, WEIGHTS)
+        return rows.with_columns(precision(rows))
+
+    return history.map_batches(
+        with_own,
+        schema=pl.Schema({**history.collect_schema(), OWN: pl.Float64()}),
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        slice_pushdown=False,
+    )
+
+
+def _informative() -> pl.Expr:
+    """Express sizes of specific returns, null for those that are zero but for rounding.
+
+    That is all an asset has which is alone in its category.
+    """
+    size = pl.col(SPECIFIC).abs()
+    return pl.when(size > NO_RESIDUAL * size.median().over(PERIOD)).then(size)
+
+
+def _squares() -> dict[str, pl.Expr]:
+    """Express the squares of sizes, and a robust mean of those of the period."""
+    size = pl.col(SPECIFIC)
+    median = size.median().over(PERIOD)
+    # So that squares are numbers in any unit; in that of the first period, no later one changes it.
+    unit = median.sort_by(PERIOD).drop_nulls().first()
+    return {SQUARE: (size / unit).pow(2), TYPICAL: (SD_OF_MEDIAN * median / unit).pow(2)}
+
+
+def _past_precision(rows: pl.DataFrame, *, decay: float, min_periods: int, cut: float) -> pl.Series:
+    """Give 1 / the mean of earlier squares of the asset, null where there are too few."""
+    order = rows[PERIOD].arg_sort()
+    lengths = rows[PERIOD].gather(order).rle().struct.field("len")
+    squares, typical = (
+        rows[name].gather(order).fill_null(math.nan).to_numpy() for name in (SQUARE, TYPICAL)
+    )
+    means = np.empty(rows.height)
+    means[order.to_numpy()] = past_mean_squares(
+        squares,
+        typical,
+        rows[ASSET].rank("dense").gather(order).cast(pl.Int64).to_numpy() - 1,
+        np.cumsum([0, *lengths]),
+        decay=decay,
+        min_periods=min_periods,
+        cut=cut,
+    )
+    # Squares that overflow or underflow do not count.
+    with np.errstate(divide="ignore"):
+        precision = pl.Series(OWN, 1 / means, nan_to_null=True)
+    return precision.set(~precision.is_between(0, math.inf, "none"), None)
+
+
+def _shrunk(shrinkage: float, max_ratio: float) -> pl.Expr:
+    """Express the weights of a period from the given ones and its assets' own precision."""
+    largest = pl.col(WEIGHT).max()
+    given = pl.when(largest > 0).then(pl.col(WEIGHT) / largest).otherwise(pl.col(WEIGHT))
+    inside = given > 0
+    precision = pl.when(inside).then(pl.col(OWN))
+    own = precision.clip(upper_bound=max_ratio * precision.median())
+    both = pl.when(own.is_not_null()).then(given)
+    # In units of the given weights, which those without a history keep.
+    blend = (1 - shrinkage) * own / own.mean() * both.mean() + shrinkage * given
+    weights = pl.when(inside).then(pl.when(own.is_not_null()).then(blend).otherwise(given))
+    return pl.when(inside).then(weights / weights.mean()).otherwise(given)
+
+
+def _checked_rows(
+    rows: pl.LazyFrame, schema: pl.Schema, spec: PanelSpec, use: str | None = None
+) -> pl.LazyFrame:
+    """Give all columns, in their order, names that no query misreads, and check the keys.
+
+    ``use``: what needs the order of the periods, if anything does.
+
+    The keys are PERIOD and ASSET. If ``spec`` has weights, or none are wanted, WEIGHT is the last
+    column: the weights, Float64, null where missing, or one.
+    """
+    weight = pl.lit(1.0)
+    if spec.weights is not None:
+        values = pl.nth(schema.names().index(spec.weights)).cast(pl.Float64)
+        weight = pl.when(values.is_finite()).then(values)
+    keys = {spec.period: PERIOD, spec.asset: ASSET}
+    named = (
+        pl.nth(i).alias(keys.get(name, f"column {i}")) for i, name in enumerate(schema.names())
+    )
+
+    def check(frame: pl.DataFrame) -> pl.DataFrame:
+        spec.check_values(frame, partial=False)
+        if use is not None:
+            check_time_order(frame[PERIOD], spec.period, use)
+        return frame
+
+    return rows.select(*named, weight.alias(WEIGHT)).map_batches(
+        check, predicate_pushdown=False, slice_pushdown=False
+    )
+
+
+def _check_columns(role: str, names: list[str], schema: pl.Schema, period: str, asset: str) -> None:
+    """Raise PanelError unless all columns are there, each once, and none is a key."""
+    if period == asset:
+        raise PanelError.shared_column(period, ["period", "asset"])
+    for key, column in ((PERIOD, period), (ASSET, asset)):
+        if column not in schema:
+            raise PanelError.missing_columns(key, [column], schema.names())
+        check_key_type(key, column, schema[column])
+        if column in names:
+            raise PanelError.shared_column(column, [key, role])
+    absent = [name for name in names if name not in schema]
+    if absent:
+        raise PanelError.missing_columns(role, absent, schema.names())
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise PanelError.repeated_exposures(repeated, "columns")

@@ -1,0 +1,246 @@
+"""Everything a fit shows on one page: an HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from math import isinf
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vbase_py_utils.analyse.premia import Lags, check_lags, fama_macbeth
+from vbase_py_utils.analyse.reading import Fits, read_factor_returns
+from vbase_py_utils.arguments import shown
+from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.fit.schema import (
+    N_ASSETS,
+    N_DOWNWEIGHTED,
+    N_EXCLUDED,
+    R_SQUARED,
+    REASON,
+    ROBUST_R_SQUARED,
+    ROBUSTNESS_WEIGHT,
+    SPECIFIC_RETURN,
+    STATUS,
+)
+from vbase_py_utils.panel import ASSET, PERIOD, label
+from vbase_py_utils.storage.places import check_place, whole_file
+from vbase_py_utils.text import needs, one_line, printable
+
+# Rows of the tables of what outliers affected most, and characters of a name.
+MOST_AFFECTED, NAME_CHARACTERS = 10, 60
+
+
+def write_report(
+    fits: Fits,
+    path: str | Path,
+    *,
+    title: str = "Cross-sectional factor returns",
+    lags: Lags = "auto",
+) -> None:
+    """Write everything a fit shows into one HTML file, with the pictures inside.
+
+    The file opens from disk and asks for nothing from anywhere; it follows the reader's light or
+    dark mode, and prints. It says what was estimated, over which span; how the periods ended, with
+    every one that did not converge and why; the premia; charts; and the ten periods and ten assets
+    that outliers affected most. What they take away is counted in weight: one minus the robustness
+    weight, summed. Needs the extra ``plot``.
+
+    Parameters
+    ----------
+    fits
+        The result of ``fit_cross_sections``; a lazy one is collected, which holds its frames in
+        memory.
+    path
+        The file to write; one that exists is replaced at the end.
+    title
+        Heading of the page.
+    lags
+        Newey-West lags of the premia, as in ``fama_macbeth``.
+
+    Raises
+    ------
+    PanelError
+        ``path`` is a directory, or lies in a directory that does not exist or takes no files; the
+        periods are text that does not sort in the order of time.
+    ValueError, TypeError
+        ``lags`` is out of range; ``fits`` is not the result of ``fit_cross_sections``, ``title``
+        is not text, or ``path`` neither a string nor a path.
+    ImportError
+        matplotlib or Jinja2 is missing.
+    Exception
+        Whatever collecting lazy fits raises; then there is no file, or still the one before.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from vbase_py_utils import fit_cross_sections, write_report
+    >>> from vbase_py_utils.demo import simulated_panel
+    >>> fits = fit_cross_sections(simulated_panel()[0], ["Factor_0", "Factor_1", "Factor_2"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "report.html"
+    ...     write_report(fits, file, title="The demo")
+    ...     "<title>The demo</title>" in file.read_text(encoding="utf-8")
+    True
+    """
+    if not isinstance(fits, CrossSectionFits):
+        raise TypeError(f"fits is {shown(fits)}, expected the result of fit_cross_sections")
+    if not isinstance(title, str):
+        raise TypeError(f"title is {shown(title)}, expected text")
+    check_lags(lags)
+    path = check_place(path)
+    page = _page(fits, title, lags)
+    with whole_file(path) as part:
+        part.write_text(page, encoding="utf-8")
+
+
+def _page(given: Fits, title: str, lags: Lags) -> str:
+    """Fill the template, which escapes whatever it is given; lazy fits are collected once."""
+    # Loaded when there is a report to write: importing the package loads no matplotlib.
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
+        from vbase_py_utils.report.pictures import pictures_of  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(needs("write_report", "matplotlib and Jinja2", "plot")) from error
+
+    environment = Environment(
+        loader=PackageLoader("vbase_py_utils.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"cut": _cut, "number": _number, "percent": _percent, "chance": _chance}
+    fits = given.collect()
+    # Running sums and charts over time need the order of time, even if the premia do not.
+    read_factor_returns(fits, None, "a report")
+    premia = fama_macbeth(fits, lags=lags)
+    return environment.get_template("report.html").render(
+        title=printable(title),
+        estimated=_estimated(fits),
+        coverage=_coverage(fits),
+        statuses=_rows(fits.diagnostics.group_by(STATUS).len("periods").sort(STATUS)),
+        bad_periods=_rows(_bad_periods(fits)),
+        premia=_rows(premia),
+        lags=lags,
+        pictures=list(pictures_of(fits, premia)),
+        periods=_rows(_worst_periods(fits)),
+        assets=_rows(_worst_assets(fits)),
+        version=version("vbase-py-utils"),
+    )
+
+
+def _estimated(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
+    """Say what was asked for."""
+    spec, huber_t = fits._spec, fits._options.huber_t
+    return {
+        "returns": spec.returns,
+        "weights": spec.weights,
+        "intercept": spec.intercept,
+        "exposures": spec.exposures,
+        "families": spec.families,
+        "n_factors": len(spec.factors),
+        "huber_t": None if isinf(huber_t) else huber_t,
+        "cov_type": fits._cov_type,
+    }
+
+
+def _coverage(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
+    """Count periods, assets and rows."""
+    diagnostics = fits.diagnostics
+    periods, assets = diagnostics.to_series(0), fits.specific_returns.to_series(1)
+    used, left_out = diagnostics[N_ASSETS], int(diagnostics[N_EXCLUDED].sum())
+    return {
+        "n_periods": len(periods),
+        "first": label(periods) if len(periods) else "",
+        "last": label(periods.tail(1)) if len(periods) else "",
+        "n_assets": assets.n_unique(),
+        "least": used.min(),
+        "median": used.median(),
+        "largest": used.max(),
+        "left_out": left_out,
+        "rows": left_out + int(used.sum()),
+    }
+
+
+def _bad_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
+    return fits.bad_periods.select(pl.nth(0).alias(PERIOD), STATUS, REASON)
+
+
+def _worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
+    """Find the periods in which robustness weights take away most, as a share of the assets used.
+
+    Columns: period, share, asset (the one with the least weight), its specific_return and
+    robustness_weight, and of the diagnostics n_assets, n_downweighted and both R squared.
+    """
+    share = (1 - pl.col(ROBUSTNESS_WEIGHT)).mean().alias("share")
+    worst = _weighted(fits).group_by(PERIOD).agg(share, *_at_least_weight(ASSET))
+    counts = fits.diagnostics.select(
+        pl.nth(0).alias(PERIOD), N_ASSETS, N_DOWNWEIGHTED, R_SQUARED, ROBUST_R_SQUARED
+    )
+    worst = worst.filter(pl.col("share") > 0).sort("share", PERIOD, descending=[True, False])
+    return worst.head(MOST_AFFECTED).join(counts, on=PERIOD, how="left", maintain_order="left")
+
+
+def _worst_assets(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
+    """Find the assets from which robustness weights take away most, summed over the periods.
+
+    Columns: asset, lost (the sum), n_periods (in which it was used), n_downweighted, period (that
+    of its least weight), and its specific_return and robustness_weight then.
+    """
+    weight = pl.col(ROBUSTNESS_WEIGHT)
+    worst = (
+        _weighted(fits)
+        .group_by(ASSET)
+        .agg(
+            (1 - weight).sum().alias("lost"),
+            pl.len().alias("n_periods"),
+            (weight < 1).sum().alias(N_DOWNWEIGHTED),
+            *_at_least_weight(PERIOD),
+        )
+    )
+    worst = worst.filter(pl.col("lost") > 0).sort("lost", ASSET, descending=[True, False])
+    return worst.head(MOST_AFFECTED)
+
+
+def _weighted(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
+    """Give the specific returns of the rows that were used, with their keys under our names."""
+    keys = (pl.nth(place).alias(key) for place, key in enumerate((PERIOD, ASSET)))
+    rows = fits.specific_returns.select(*keys, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT)
+    return rows.filter(pl.col(ROBUSTNESS_WEIGHT).is_not_null())
+
+
+def _at_least_weight(key: str) -> list[pl.Expr]:
+    """Pick what stands beside the least robustness weight of a group."""
+    least = pl.col(ROBUSTNESS_WEIGHT).arg_min()
+    return [pl.col(key, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT).get(least)]
+
+
+def _rows(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Turn a table into rows for the template, keys into text."""
+    keys = [key for key in (PERIOD, ASSET) if key in table.columns]
+    texts = {key: [label(table[key].slice(i, 1)) for i in range(table.height)] for key in keys}
+    rows = table.drop(keys).to_dicts() if table.width > len(keys) else []
+    return [row | {key: texts[key][i] for key in keys} for i, row in enumerate(rows)]
+
+
+def _cut(name: object) -> str:
+    return one_line(str(name), NAME_CHARACTERS)
+
+
+def _number(value: float | None) -> str:
+    """Write four digits; a dash for none."""
+    return "–" if value is None else f"{value:,.4g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _chance(p_value: float | None) -> str:
+    if p_value is None:
+        return _number(None)
+    return f"{p_value:.4f}" if p_value >= 0.0001 else "< 0.0001"

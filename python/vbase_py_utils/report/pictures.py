@@ -1,0 +1,159 @@
+"""Charts as pictures in a page: SVG, whose text is text and whose ink is that of the page."""
+
+from __future__ import annotations
+
+import io
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from threading import Lock
+from warnings import catch_warnings, filterwarnings
+
+import matplotlib as mpl
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vbase_py_utils import plots
+from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.fit.schema import FACTOR_RETURN, R_SQUARED, ROBUSTNESS_WEIGHT, STD_ERROR, T_STAT
+from vbase_py_utils.plots.fit_charts import MOST_ASSETS
+
+# Pixels of a picture, and of an inch of it.
+WIDTH, INCH = 880, 96
+# Drawn in this colour, which then gives way to the reader's: dark on light or light on dark.
+INK, LIGHT_INK = "#1f2328", "#e6edf3"
+STYLE = {
+    "axes.edgecolor": INK,
+    "axes.facecolor": "none",
+    "axes.labelcolor": INK,
+    "figure.facecolor": "none",
+    "font.size": 9,
+    "savefig.facecolor": "none",
+    # The browser has letters for every script, and text can be selected and searched.
+    "svg.fonttype": "none",
+    # The same fits give the same file.
+    "svg.hashsalt": "vbase",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+MODES = (
+    f"<style>:root{{--ink:{INK}}}"
+    f"@media (prefers-color-scheme:dark){{:root{{--ink:{LIGHT_INK}}}}}</style>"
+)
+# matplotlib's settings are those of the process: reports in several threads take turns.
+ONE_STYLE = Lock()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart in the page: a ``data:`` address, its size in pixels, and what it shows."""
+
+    heading: str
+    note: str
+    source: str
+    width: int
+    height: int
+
+
+def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> Iterator[Picture]:
+    """Draw the charts of fits for which there are numbers."""
+    factors = len(premia)
+    if not fits.coefficients[FACTOR_RETURN].is_finite().any():
+        return
+    yield _drawn(
+        "Cumulative factor returns",
+        "Running sums of the factor returns. Of more than six factors, those that went furthest "
+        "have colours. A period without an estimate is a gap.",
+        lambda ax: plots.cumulative_returns(fits, ax=ax),
+    )
+    if fits.coefficients[STD_ERROR].is_finite().any():
+        yield _drawn(
+            "Factor returns and their confidence bands",
+            "Of more than three factors, those with the largest median absolute t-value. Bands "
+            "are 95 % of each period by itself, of more than 250 periods those of running means.",
+            lambda ax: plots.confidence_bands(fits, ax=ax),
+        )
+    if premia[T_STAT].is_finite().any():
+        yield _drawn(
+            "t-values of the premia",
+            "Grey: within the dashed limits of a two-sided test at 5 %.",
+            lambda ax: plots.t_values(premia, ax=ax),
+            height=90 + 22 * min(factors, 60),
+        )
+    beyond = 2 * NormalDist().cdf(-fits._options.huber_t)
+    normal = f", which of normal residuals would be {100 * beyond:.0f} %" if beyond > 0.005 else ""
+    if fits.diagnostics[R_SQUARED].is_finite().any():
+        yield _drawn(
+            "Fit over time",
+            "R squared, plain and with the robustness weights, and the share of down-weighted "
+            f"assets{normal}.",
+            lambda ax: plots.fit_quality(fits, ax=ax),
+        )
+    weights = fits.specific_returns[ROBUSTNESS_WEIGHT]
+    if (weights < 1).any():
+        assets = min(MOST_ASSETS, fits.specific_returns[:, 1].n_unique())
+        yield _drawn(
+            "Robustness weights",
+            "The most down-weighted assets, the first on top. Dark: hardly counted in that "
+            "period. Grey: not used.",
+            lambda ax: plots.robustness_weights(fits, ax=ax),
+            height=110 + 15 * assets,
+        )
+    if factors > 1:
+        side = min(WIDTH, 340 + 20 * factors)
+        yield _drawn(
+            "Correlations of factor returns",
+            "Over the periods that have both.",
+            lambda ax: plots.correlations(fits, ax=ax),
+            height=side - 80,
+            width=side,
+        )
+
+
+def _put_legend_on_top(ax: Axes) -> None:
+    """Move the legend from beside the chart to above it, where a phone shows it first."""
+    legend = ax.get_legend()
+    if legend is None:
+        return
+    names = [text.get_text() for text in legend.get_texts()]
+    title = legend.get_title().get_text()
+    handles = [handle for handle in legend.legend_handles if handle is not None]
+    legend.remove()
+    ax.figure.legend(
+        handles,
+        names,
+        title=title or None,
+        alignment="left",
+        loc="outside upper left",
+        ncols=3,
+        frameon=False,
+        handlelength=1.2,
+    )
+
+
+def _drawn(
+    heading: str,
+    note: str,
+    draw: Callable[[Axes], object],
+    *,
+    width: int = WIDTH,
+    height: int = 340,
+) -> Picture:
+    """Draw on a figure of its own, whatever style and backend the user has set."""
+    buffer = io.StringIO()
+    with ONE_STYLE, mpl.style.context(["default", STYLE], after_reset=True), catch_warnings():
+        # Letters that matplotlib's fonts lack are the browser's to draw.
+        filterwarnings("ignore", "Glyph", UserWarning)
+        figure = Figure(figsize=(width / INCH, height / INCH), layout="constrained")
+        ax = figure.add_subplot()
+        draw(ax)
+        _put_legend_on_top(ax)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = re.sub(rf'(fill|stroke): {INK}(?=[;"])', rf"\1: var(--ink,{INK})", buffer.getvalue())
+    svg = re.sub(r"<svg [^>]*>", lambda tag: tag[0] + MODES, svg, count=1)
+    source = "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()
+    return Picture(heading, note, source, width, height)

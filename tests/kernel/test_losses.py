@@ -1,0 +1,66 @@
+"""Huber's functions against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from vbase_py_utils.kernel.losses import HUBER_T, Huber
+from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, mad_about_zero
+
+GRID = np.linspace(-6, 6, 241)
+TUNING = [0.5, HUBER_T, 3.0, np.inf]
+
+
+def normal_mean(function):
+    return integrate.quad(
+        lambda z: float(function(np.array([z]))[0]) * stats.norm.pdf(z),
+        -12,
+        12,
+        points=[-HUBER_T, HUBER_T],
+        epsabs=1e-13,
+    )[0]
+
+
+def test_default_tuning_constant_has_95_percent_efficiency():
+    huber = Huber()
+    variance = normal_mean(lambda z: huber.psi(z) ** 2)
+    slope = normal_mean(huber.psi_prime)
+    assert variance == pytest.approx(0.7101645, abs=5e-8)
+    assert slope == pytest.approx(0.8213748, abs=5e-8)
+    assert slope**2 / variance == pytest.approx(0.9500, abs=5e-5)
+
+
+def test_mad_constant_is_the_normal_quartile():
+    assert pytest.approx(stats.norm.ppf(0.75), rel=1e-15) == MAD_PER_SIGMA
+
+
+@pytest.mark.parametrize("t", TUNING)
+def test_derivatives_are_derivatives(t):
+    huber, h = Huber(t), 1e-6
+    inside = GRID[np.abs(np.abs(GRID) - t) > 1e-3]
+    slope = (huber.rho(inside + h) - huber.rho(inside - h)) / (2 * h)
+    np.testing.assert_allclose(huber.psi(inside), slope, atol=1e-8)
+    curvature = (huber.psi(inside + h) - huber.psi(inside - h)) / (2 * h)
+    np.testing.assert_allclose(huber.psi_prime(inside), curvature, atol=1e-8)
+
+
+@pytest.mark.parametrize("t", TUNING)
+def test_weight_is_psi_over_z_and_one_at_zero(t):
+    huber = Huber(t)
+    np.testing.assert_allclose(huber.weight(GRID) * GRID, huber.psi(GRID), rtol=1e-15)
+    assert huber.weight(np.zeros(1))[0] == 1.0
+    assert np.all((huber.weight(GRID) > 0) & (huber.weight(GRID) <= 1))
+
+
+def test_least_squares_at_infinity():
+    huber = Huber(np.inf)
+    np.testing.assert_array_equal(huber.rho(GRID), GRID**2 / 2)
+    np.testing.assert_array_equal(huber.psi(GRID), GRID)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 11])
+def test_scale_is_the_median_absolute_value_about_zero(n, rng):
+    u = rng.standard_normal(n) + 5
+    assert mad_about_zero(u) == pytest.approx(np.median(np.abs(u)) / stats.norm.ppf(0.75))

@@ -1,0 +1,229 @@
+"""What importing the package loads, and which module may know which."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vbase_py_utils
+
+PACKAGE = Path(vbase_py_utils.__file__).parent
+
+# Who may import whom, and why. A name with a dot is a single module.
+WINGS = {
+    "text": ("", "turns words and names into lines of text"),
+    "errors": ("text", "the sentences of what can be wrong with a panel"),
+    "arguments": ("text", "checks of single arguments"),
+    "forks": ("", "asks the operating system only"),
+    "demo": ("", "a simulated panel, as any user would make it"),
+    "kernel": ("", "arrays in, arrays out: no frames, no messages"),
+    "periods": ("errors text", "what the order of keys is, without a panel"),
+    "sources": ("periods arguments errors text", "foreign tables become Polars frames"),
+    "panel": ("sources forks arguments errors text", "roles, names, types and values of columns"),
+    "fit": ("kernel panel periods forks arguments errors text", "frames to arrays and back"),
+    "storage": ("panel periods arguments errors text", "where files are, and panels in csv"),
+    "files": ("storage sources panel periods errors text", "the documented functions on files"),
+    "prepare": ("fit kernel panel periods arguments errors text", "before the fit, by expressions"),
+    "analyse": ("fit kernel panel periods forks arguments errors text", "what many fits show"),
+    "plots": (
+        "analyse fit.schema fit.results panel arguments errors text",
+        "draws frames; knows neither how they were computed nor the solver",
+    ),
+    "report": (
+        "plots analyse fit.schema fit.results storage panel arguments errors text",
+        "charts and tables in a file",
+    ),
+    "stats": ("fit kernel panel forks arguments errors text", "pandas in, pandas out"),
+    "__main__": ("fit kernel files storage panel periods demo errors text", "the command line"),
+    "__init__": ("analyse errors files fit plots prepare report", "shows what is public"),
+}
+# Inside two wings a line may import those above it, and nothing on its own line.
+ORDER = {
+    "kernel": (
+        ("threads losses", "functions of numbers; what runs them side by side"),
+        ("linalg scale series past_variance", "small systems, medians and series of arrays"),
+        ("stacks state", "periods side by side: as they are given; as the iteration sees them"),
+        ("newton period_fits covariance", "a phase; the record of fits; variances given a fit"),
+        ("irls inference", "estimates the record; assesses it"),
+        ("categories", "factors under a constraint are fits and assessments of other columns"),
+        ("portfolios", "holdings of factors, those of categories included"),
+    ),
+    "fit": (
+        ("progress schema block_rows", "a bar; names and types; frames as arrays"),
+        ("block one_pass results", "a block is fitted without knowing who reads or shows it"),
+        ("query expressions", "blocks in one query; groups in an expression"),
+        ("cross_sections", "the public functions"),
+    ),
+}
+# Arrows inside the other wings that would be a door left open.
+NEVER = {("analyse.reading", "analyse.premia"), ("plots.data", "plots.axes")}
+FRAMES = {"polars", "pandas", "pyarrow", "matplotlib"}
+MOST_LINES = 420
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_import_loads_neither_pandas_nor_what_draws():
+    code = (
+        "import sys, vbase_py_utils; "
+        "print(sorted({'jinja2', 'pandas', 'matplotlib', 'polars'} & set(sys.modules)))"
+    )
+    assert run(code).stdout.strip() == "['polars']"
+
+
+def test_the_command_line_loads_neither():
+    code = (
+        "import sys; from vbase_py_utils.__main__ import main; main([]); "
+        "print(sorted({'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert run(code).stdout.splitlines()[-1] == "[]"
+
+
+def test_without_pandas_the_adapter_names_the_extra():
+    code = (
+        "import sys; sys.modules['pandas'] = None; "
+        "import vbase_py_utils.stats.cross_section_regression"
+    )
+    last = run(code).stderr.strip().splitlines()[-1]
+    assert last == (
+        "ImportError: vbase_py_utils.stats.cross_section_regression needs pandas, which the "
+        "extra 'pandas' installs: from a checkout, pip install '.[pandas]'"
+    )
+
+
+def test_the_package_shows_its_public_names_and_loads_plots_when_asked():
+    code = (
+        "import sys, vbase_py_utils as v; "
+        "shown = [name for name in dir(v) if not name.startswith('__')]; "
+        "assert shown == sorted([*v.__all__, 'plots']), shown; "
+        "assert 'matplotlib' not in sys.modules; "
+        "from importlib.metadata import version; "
+        "assert v.__version__ == version('vbase-py-utils'); "
+        "print(v.plots.cumulative_returns.__module__, 'matplotlib' in sys.modules)"
+    )
+    assert run(code).stdout.strip() == "vbase_py_utils.plots.charts True"
+
+
+def test_an_attribute_that_the_package_has_not_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'plot'"):
+        vbase_py_utils.plot  # noqa: B018 - the access is the subject
+
+
+def test_without_matplotlib_the_lazy_plots_name_the_extra():
+    code = "import sys; sys.modules['matplotlib'] = None; import vbase_py_utils as v; v.plots"
+    assert run(code).stderr.strip().splitlines()[-1] == (
+        "ImportError: vbase_py_utils.plots needs matplotlib, which the extra 'plot' installs: "
+        "from a checkout, pip install '.[plot]'"
+    )
+
+
+def test_no_module_is_hidden_by_a_public_name():
+    names = [name for name in MODULES if not name.endswith("__")]
+    lines = [
+        f"import vbase_py_utils.{name} as m; print({name!r}, type(m).__name__)" for name in names
+    ]
+    shown = run("\n".join(lines)).stdout.splitlines()
+    assert shown == [f"{name} module" for name in names]
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
+def test_without_what_draws_the_report_names_the_extra(missing, tmp_path):
+    code = (
+        f"import sys; sys.modules['{missing}'] = None; "
+        "from vbase_py_utils import fit_cross_sections, write_report; "
+        "from vbase_py_utils.demo import simulated_panel; "
+        "fits = fit_cross_sections(simulated_panel()[0], 'Factor_0'); "
+        f"write_report(fits, {str(tmp_path / 'report.html')!r})"
+    )
+    assert run(code).stderr.strip().splitlines()[-1] == (
+        "ImportError: write_report needs matplotlib and Jinja2, which the extra 'plot' installs: "
+        "from a checkout, pip install '.[plot]'"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_matplotlib_the_charts_name_the_extra():
+    code = "import sys; sys.modules['matplotlib'] = None; from vbase_py_utils import plots"
+    assert run(code).stderr.strip().splitlines()[-1] == (
+        "ImportError: vbase_py_utils.plots needs matplotlib, which the extra 'plot' installs: "
+        "from a checkout, pip install '.[plot]'"
+    )
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the package"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def wing_of(module):
+    wing, _, name = module.partition(".")
+    return wing, name
+
+
+def imported_by(module):
+    """List the modules of the package that a module imports, also inside functions."""
+    for name in imports_of(MODULES[module]):
+        top, _, rest = name.partition(".")
+        if top == "vbase_py_utils":
+            rest = f"{rest}.__init__" if f"{rest}.__init__" in MODULES else rest
+            if rest in MODULES and rest != module:
+                yield rest
+
+
+def test_every_module_has_a_place():
+    assert {wing_of(module)[0] for module in MODULES} == set(WINGS)
+    for wing, lines in ORDER.items():
+        there = {name for own, name in map(wing_of, MODULES) if own == wing} - {"__init__"}
+        assert sorted(there) == sorted(" ".join(names for names, _ in lines).split())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_follow_the_tables(module):
+    wing, name = wing_of(module)
+    allowed = WINGS[wing][0].split()
+    for other in imported_by(module):
+        theirs, their_name = wing_of(other)
+        if theirs != wing:
+            # A package stands for its face alone, which has the names of its wing.
+            assert theirs in allowed or other in allowed, (module, other)
+        elif wing in ORDER:
+            level = {n: i for i, (names, _) in enumerate(ORDER[wing]) for n in names.split()}
+            assert level[their_name] < level[name], (module, other)
+        assert (module, other) not in NEVER
+    for imported in imports_of(MODULES[module]):
+        top = imported.partition(".")[0]
+        if wing in {"kernel", "text", "errors", "arguments", "forks"}:
+            assert top not in FRAMES, (module, imported)
+        assert top != "pandas" or wing == "stats", (module, imported)
+        assert top not in {"matplotlib", "jinja2"} or wing in {"plots", "report"}, module
+
+
+def test_no_imports_run_in_circles():
+    graph = {module: set(imported_by(module)) for module in MODULES}
+    # The face of a package imports its modules, which import no face of their own.
+    while leaves := {module for module, others in graph.items() if not others}:
+        graph = {m: others - leaves for m, others in graph.items() if m not in leaves}
+    assert not graph
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_are_short(module):
+    count = MODULES[module].read_text(encoding="utf-8").count("\n")
+    assert count <= MOST_LINES
