@@ -13,6 +13,7 @@ import oracle
 import problems
 from vbase_py_utils.kernel.inference import assess_periods
 from vbase_py_utils.kernel.irls import fit_periods
+from vbase_py_utils.kernel.losses import Huber
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status, fitted_values
 from vbase_py_utils.kernel.series import newey_west_variance
 
@@ -25,7 +26,7 @@ def assess(X, y, w=None, starts=None, cov_type="sandwich", **options):
         warnings.simplefilter("error")
         fits = fit_periods(X, y, w, starts, options)
         return fits, assess_periods(
-            X, y, w, starts, fits, huber_t=options.huber_t, cov_type=cov_type
+            X, y, w, starts, fits, loss=Huber(options.huber_t), cov_type=cov_type
         )
 
 
@@ -619,7 +620,7 @@ def test_a_residual_at_the_corner_is_inlying(nearly):
     fits = fit_periods(np.ones((6, 1)), y, None, starts, SolverOptions(huber_t))
     assert fits.coefficients[0, 0] == pytest.approx(0, abs=1e-12)
     trust = assess_periods(
-        np.ones((6, 1)), y, None, starts, fits, huber_t=huber_t, cov_type="sandwich"
+        np.ones((6, 1)), y, None, starts, fits, loss=Huber(huber_t), cov_type="sandwich"
     )
     # As of least squares: all psi' are one, n / (n - 1) sum y^2 / n^2.
     assert trust.n_downweighted[0] == 0
@@ -638,10 +639,46 @@ def test_a_factor_that_inlying_assets_hardly_carry_has_no_error(size, known):
     X, starts = np.column_stack([np.ones(64), x]), np.array([0, 64])
     fits = fit_periods(X, y, None, starts, SolverOptions())
     assert fits.status[0] == Status.converged
-    trust = assess_periods(X, y, None, starts, fits, huber_t=1.345, cov_type="sandwich")
+    trust = assess_periods(X, y, None, starts, fits, loss=Huber(1.345), cov_type="sandwich")
     assert trust.robustness_weights[:4].max() < 0.1
     assert np.isfinite(trust.std_errors[0]).tolist() == [True, known]
     if known:
         whole = oracle.Fit(np.zeros(2), fits.scale[0], trust.robustness_weights, "")
         expected = oracle.std_errors(X, y, np.ones(64), whole)
         assert trust.std_errors[0] == pytest.approx(expected, rel=1e-6)
+
+
+# --- combinations of coefficients
+
+
+def fit_and_assess(X, y, w, **options):
+    starts = np.array([0, len(y)])
+    fits = fit_periods(X, y, w, starts, SolverOptions())
+    return fits, assess_periods(X, y, w, starts, fits, loss=Huber(), **options)
+
+
+@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+def test_errors_of_combinations_are_those_of_the_coefficients_in_another_basis(cov_type, rng):
+    # X = Z T has the coefficients b in its own basis and T b in that of Z.
+    Z, w = rng.standard_normal((60, 3)) * [1e6, 1.0, 1e-6], rng.lognormal(0, 1, 60)
+    T = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0], [0.5, 0.0, 3.0]]) * [[1e-6], [1.0], [1e6]]
+    y = rng.standard_t(3, 60)
+    of_z, trust_of_z = fit_and_assess(Z, y, w, cov_type=cov_type)
+    of_x, trust_of_x = fit_and_assess(Z @ T, y, w, cov_type=cov_type, combinations=T[None])
+    np.testing.assert_allclose(of_x.coefficients @ T.T, of_z.coefficients, rtol=1e-9)
+    np.testing.assert_allclose(trust_of_x.std_errors, trust_of_z.std_errors, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("share", "known"), [(0.99, True), (1.01, False)])
+def test_a_combination_has_an_error_if_lone_assets_could_add_at_most_a_hundredth(share, known):
+    # By symmetry the mean of the others is 0, its variance is n/(n-k) sum psi^2 / m^2 with all
+    # psi' one. The last asset alone carries the second factor: it could add its own scale squared.
+    y = np.array([1.0, -1.0, 1.5, -1.5] * 10 + [7.0])
+    X = np.column_stack([np.append(np.ones(40), 0.0), np.append(np.zeros(40), 1.0)])
+    scale = np.median(np.append(np.abs(y[:40]), 0.0)) / oracle.NORMAL_QUARTILE
+    variance = 41 / 39 * (y[:40] ** 2).sum() / 40**2
+    c = np.sqrt(share * 0.01 * variance) / scale
+    combinations = np.array([[[1.0, c], [1.0, 0.0], [0.0, 1.0]]])
+    _, trust = fit_and_assess(X, y, None, cov_type="sandwich", combinations=combinations)
+    expected = [np.sqrt(variance) if known else np.nan, np.sqrt(variance), np.nan]
+    np.testing.assert_allclose(trust.std_errors[0], expected, rtol=1e-6)

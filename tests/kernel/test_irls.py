@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import oracle
 import problems
 from vbase_py_utils.kernel.irls import fit_periods
+from vbase_py_utils.kernel.losses import Huber
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status
 
 
@@ -493,3 +494,47 @@ def test_exposures_times_a_power_of_two_change_no_bit(n, k):
             np.testing.assert_array_equal(b, expected.coefficients, err_msg=str(exponent))
             np.testing.assert_array_equal(found.scale, expected.scale)
             np.testing.assert_array_equal(found.n_iter, expected.n_iter)
+
+
+# --- losses
+
+
+class WithoutNewton(Huber):
+    has_newton = False
+
+
+class Fair:
+    """Fair's loss: psi(z) = z / (1 + |z| / c), which is smooth and has no corner."""
+
+    c = 1.4
+    is_quadratic = has_newton = False
+    largest_psi = c
+
+    def weight(self, u, s=1.0):
+        return 1 / (1 + np.abs(u) / (self.c * s))
+
+
+@pytest.mark.parametrize("n", [30, 3000])  # 3000: periods whose matrices are updated
+def test_a_loss_may_switch_newton_off(n, rng, monkeypatch):
+    X, w = rng.standard_normal((n, 5)), rng.lognormal(0, 1, n)
+    y = X @ np.arange(5) + rng.standard_t(2, n)
+    b, s, _, fits = fit(X, y, w)
+    monkeypatch.setattr(SolverOptions, "loss", property(lambda o: WithoutNewton(o.huber_t)))
+    other, other_s, status, slow = fit(X, y, w)
+    assert status is Status.converged
+    assert slow.n_iter[0] > fits.n_iter[0]
+    assert moved(X, w, b, other, s) < 1e-8
+    assert other_s == pytest.approx(s, rel=1e-8)
+
+
+def test_the_solver_takes_another_loss_by_its_weights_alone(rng, monkeypatch):
+    X = rng.standard_normal((80, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_t(2, 80)
+    monkeypatch.setattr(SolverOptions, "loss", property(lambda _: Fair()))
+    b, s, status, _ = fit(X, y)
+    assert status is Status.converged
+    u = y - X @ b
+    assert s == pytest.approx(np.median(np.abs(u)) / oracle.NORMAL_QUARTILE, rel=1e-9)
+    # The estimating equation by its definition: sum psi(u / s) x = 0.
+    z = u / s
+    np.testing.assert_allclose((z / (1 + np.abs(z) / 1.4)) @ X, np.zeros(3), atol=1e-8)

@@ -54,8 +54,28 @@ def test_weight_is_psi_over_z_and_one_at_zero(t):
     assert np.all((huber.weight(GRID) > 0) & (huber.weight(GRID) <= 1))
 
 
+@pytest.mark.parametrize("t", TUNING)
+def test_the_scale_may_be_given_beside_the_residuals(t):
+    huber, s = Huber(t), np.array([[0.5], [4.0]])
+    u = GRID * s
+    np.testing.assert_array_equal(huber.weight(u, s), np.stack([huber.weight(GRID)] * 2))
+    np.testing.assert_array_equal(huber.psi_prime(u, s), np.stack([huber.psi_prime(GRID)] * 2))
+    np.testing.assert_array_equal(
+        huber.is_at_corner(u, s), np.stack([huber.is_at_corner(GRID)] * 2)
+    )
+
+
+def test_the_corner_is_where_psi_prime_jumps_and_a_hundred_millionth_of_it_around():
+    near = np.array([1.0, -1.0, 1 + 0.9e-8, 1 - 0.9e-8, 1 + 1.1e-8, 1 - 1.1e-8, 0.0])
+    assert Huber().is_at_corner(HUBER_T * near).tolist() == [True] * 4 + [False] * 3
+    assert not Huber(np.inf).is_at_corner(np.array([0.0, np.inf])).any()
+
+
 def test_least_squares_at_infinity():
     huber = Huber(np.inf)
+    assert huber.is_quadratic
+    assert not huber.has_newton
+    np.testing.assert_array_equal(huber.weight(GRID), np.ones_like(GRID))
     np.testing.assert_array_equal(huber.rho(GRID), GRID**2 / 2)
     np.testing.assert_array_equal(huber.psi(GRID), GRID)
 

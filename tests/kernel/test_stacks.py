@@ -12,6 +12,7 @@ import problems
 from vbase_py_utils.kernel import irls, linalg, stacks
 from vbase_py_utils.kernel.inference import assess_periods
 from vbase_py_utils.kernel.irls import fit_periods
+from vbase_py_utils.kernel.losses import Huber
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status
 from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, Ranks, mad_about_zero
 
@@ -104,7 +105,7 @@ def test_a_period_has_the_same_bits_alone_and_in_any_company(k, cores, monkeypat
 
     def everything(X, y, w, starts):
         fits = fit_periods(X, y, w, starts, SolverOptions())
-        trust = assess_periods(X, y, w, starts, fits, huber_t=1.345, cov_type="sandwich")
+        trust = assess_periods(X, y, w, starts, fits, loss=Huber(1.345), cov_type="sandwich")
         return {
             field.name: getattr(part, field.name)
             for part in (fits, trust)
@@ -202,7 +203,7 @@ def test_more_than_a_few_collinear_columns_raise_nothing(kind):
         X, y, w = (np.concatenate(pair) for pair in zip((X, y, w), good, strict=True))
         starts = np.array([0, n, 2 * n])
         fits = fit_periods(X, y, w, starts, SolverOptions())
-        assess_periods(X, y, w, starts, fits, huber_t=1.345, cov_type="sandwich")
+        assess_periods(X, y, w, starts, fits, loss=Huber(1.345), cov_type="sandwich")
         found.append(fits.status.tolist())
     assert found == [[Status.rank_deficient, Status.converged]] * 150
 

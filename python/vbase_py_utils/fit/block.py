@@ -134,7 +134,7 @@ def _fit_and_assess(
         w,
         block.kept_starts,
         fits,
-        huber_t=options.huber_t,
+        loss=options.loss,
         cov_type=cov_type,
         rows=block.kept,
     )

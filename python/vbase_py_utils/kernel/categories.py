@@ -100,7 +100,7 @@ def fit_families(
             its_w,
             part.starts,
             own,
-            huber_t=options.huber_t,
+            loss=options.loss,
             cov_type=cov_type,
             combinations=part.combinations,
         )

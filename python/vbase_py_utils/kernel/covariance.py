@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vbase_py_utils.kernel.linalg import EPS, dots, invert, weighted_gram
-from vbase_py_utils.kernel.losses import FloatArray, Huber
+from vbase_py_utils.kernel.losses import FloatArray, Loss
 from vbase_py_utils.kernel.stacks import COLLINEAR_SHARE, Stack
 
 CovType = Literal["sandwich", "H1"]
@@ -81,11 +81,11 @@ def without_residual(
         yield place, np.flatnonzero(size <= np.maximum(NO_RESIDUAL * unit[place], rounding))
 
 
-def h1_variances(stack: Stack, z: FloatArray, huber: Huber, wanted: Wanted) -> FloatArray:
+def h1_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) -> FloatArray:
     """H1 variances (P, q) of what is wanted, in units of the squared scale."""
     n, k = stack.sizes, stack.A.shape[1]
-    psi = huber.psi(z)
-    m = 1 - np.count_nonzero(np.abs(z) > huber.t, axis=1) / n
+    psi = loss.psi(z)
+    m = 1 - np.count_nonzero(loss.psi_prime(z) == 0.0, axis=1) / n  # the zeros beyond n are inlying
     correction = 1 + (k / n) * (1 - m) / m  # psi' is 0 or 1: its variance is m (1 - m)
     inflated = correction**2 * dots(psi, psi) / (n - k) / m**2
     bread = stack.coefficients(stack.inverse)
@@ -98,13 +98,13 @@ def h1_variances(stack: Stack, z: FloatArray, huber: Huber, wanted: Wanted) -> F
     return np.asarray(inflated[:, None] * (spread * wanted.of_design).sum(axis=2))
 
 
-def sandwich_variances(stack: Stack, z: FloatArray, huber: Huber, wanted: Wanted) -> FloatArray:
+def sandwich_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) -> FloatArray:
     """Sandwich variances (P, q) of what is wanted, in units of the squared scale.
 
     NaN for what no inlying row says enough about.
     """
     A, n, k = stack.A, stack.sizes, stack.A.shape[1]
-    inlying = weighted_gram(A, huber.psi_prime(z))
+    inlying = weighted_gram(A, loss.psi_prime(z))
     _, inverse, condition = invert(inlying)
     null: dict[np.intp, FloatArray] = {}
     for place in np.flatnonzero(~(condition <= MAX_INLYING_CONDITION)):
@@ -114,7 +114,7 @@ def sandwich_variances(stack: Stack, z: FloatArray, huber: Huber, wanted: Wanted
         triangle = np.eye(k) if stack.triangle is None else stack.triangle[place]
         directions = _without_rounding(np.linalg.solve(triangle, directions))
         null[place] = np.abs(z[place]).max() * np.linalg.solve(known, directions.T).T
-    bread, meat = stack.coefficients(inverse), weighted_gram(A, huber.psi(z) ** 2)
+    bread, meat = stack.coefficients(inverse), weighted_gram(A, loss.psi(z) ** 2)
     if wanted.of_design is not None:
         bread = wanted.of_design @ bread
     variances: FloatArray = ((bread @ meat) * bread).sum(axis=2) * (n / (n - k))[:, None]

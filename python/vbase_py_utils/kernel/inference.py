@@ -20,7 +20,7 @@ from vbase_py_utils.kernel.covariance import (
     without_residual,
 )
 from vbase_py_utils.kernel.linalg import EPS, dots
-from vbase_py_utils.kernel.losses import CORNER_SHARE, FloatArray, Huber
+from vbase_py_utils.kernel.losses import FloatArray, Loss
 from vbase_py_utils.kernel.period_fits import PeriodFits, Status
 from vbase_py_utils.kernel.scale import mad_about_zero
 from vbase_py_utils.kernel.stacks import (
@@ -36,13 +36,26 @@ from vbase_py_utils.kernel.threads import run_together
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """What stands behind the fits of T periods on k exposures over N rows.
+    """How far to trust the fits of T periods on k exposures over N rows.
 
-    ``std_errors`` (T, k), in units of the coefficients, or (T, q) of combinations of them.
-    ``r_squared``, ``robust_r_squared``, ``condition_numbers`` and ``n_downweighted`` (T,).
-    ``robustness_weights`` (N,), in (0, 1]. All float, NaN where there is no such number: where a
-    period has no answer, and, but for ``r_squared`` and ``condition_numbers``, where it is an exact
-    fit.
+    All are float, NaN in a period without an answer; in an exact fit only ``r_squared`` and
+    ``condition_numbers`` are numbers.
+
+    Attributes
+    ----------
+    std_errors
+        (T, k) in units of the coefficients, or (T, q) of q combinations of them. NaN also where
+        residuals carry no information.
+    r_squared
+        (T,) with the regression weights; NaN where all returns are equal.
+    robust_r_squared
+        (T,) with the regression weights times the robustness weights.
+    condition_numbers
+        (T,) of the weighted exposures, columns scaled to unit norm.
+    n_downweighted
+        (T,) rows with a robustness weight below one.
+    robustness_weights
+        (N,) in (0, 1].
     """
 
     std_errors: FloatArray
@@ -66,7 +79,7 @@ def assess_periods(
     starts: NDArray[np.intp],
     fits: PeriodFits,
     *,
-    huber_t: float,
+    loss: Loss,
     cov_type: CovType,
     rows: NDArray[np.intp] | None = None,
     combinations: FloatArray | None = None,
@@ -100,7 +113,7 @@ def assess_periods(
             if not held.all():
                 stack, b, u = stack[held], b[held], u[held]
             wanted = Wanted.of(stack, combinations)
-            _assess_residuals(block, stack, b, u, record, huber_t, cov_type, wanted)
+            _assess_residuals(block, stack, b, u, record, loss, cov_type, wanted)
 
     sizes = np.where(np.isnan(fits.scale), 0, block.sizes)
     run_together(assess, plan_stacks(sizes, n_factors))
@@ -114,28 +127,28 @@ def _assess_residuals(
     b: FloatArray,
     u: FloatArray,
     record: Inference,
-    huber_t: float,
+    loss: Loss,
     cov_type: CovType,
     wanted: Wanted,
 ) -> None:
     """Fill in what depends on the scale; b (P, k) of the design, residuals u (P, n)."""
-    periods, huber = stack.periods, Huber(huber_t)
-    if np.isinf(huber_t):
+    periods = stack.periods
+    if loss.is_quadratic:
         # Least squares has no use for the scale, which may then be zero.
         unit = np.sqrt(dots(u, u) / stack.sizes)
     else:
         unit = mad_about_zero(u, stack.ranks)
-    z = _at_corners(u / unit[:, None], huber_t)
-    record.n_downweighted[periods] = np.count_nonzero(np.abs(z) > huber_t, axis=1)
-    weights = huber.weight(z)
+    z = _at_corners(u / unit[:, None], loss)
+    weights = loss.weight(z)
+    record.n_downweighted[periods] = np.count_nonzero(weights < 1.0, axis=1)
     for own, period in zip(weights, periods, strict=True):
         rows = slice(block.starts[period], block.starts[period + 1])
         record.robustness_weights[rows] = own[: rows.stop - rows.start]
     record.robust_r_squared[periods] = _r_squared(stack, u, weights)
     if cov_type == "H1":
-        variances = h1_variances(stack, z, huber, wanted)
+        variances = h1_variances(stack, z, loss, wanted)
     else:
-        variances = sandwich_variances(stack, z, huber, wanted)
+        variances = sandwich_variances(stack, z, loss, wanted)
         for place, suspects in without_residual(stack, b, u, unit):
             X = block.exposures(periods[place])
             moved = wanted.from_design(moved_alone(stack, place, X, suspects), place)
@@ -170,7 +183,6 @@ def _r_squared(stack: Stack, u: FloatArray, weights: FloatArray | None = None) -
     return np.where(total > (8 * EPS) ** 2 * size, 1.0 - left / total, np.nan)
 
 
-def _at_corners(z: FloatArray, huber_t: float) -> FloatArray:
-    """Put z exactly at +-huber_t where it is there up to rounding, so that it is inlying."""
-    at_corner = np.abs(np.abs(z) - huber_t) <= CORNER_SHARE * huber_t
-    return np.where(at_corner, np.copysign(huber_t, z), z) if np.isfinite(huber_t) else z
+def _at_corners(z: FloatArray, loss: Loss) -> FloatArray:
+    """Put z exactly at the corner of psi where it is there up to rounding: it is then inlying."""
+    return np.where(loss.is_at_corner(z), np.copysign(loss.largest_psi, z), z)

@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from scipy.linalg import lstsq
 
 from vbase_py_utils.kernel.linalg import EPS, dots, solve, weighted_gram
-from vbase_py_utils.kernel.losses import FloatArray
+from vbase_py_utils.kernel.losses import FloatArray, Loss
 from vbase_py_utils.kernel.newton import (
     FAST_RATE,
+    MIN_NEWTON_PIVOT,
     NEWTON_MIN_DENOMINATOR,
     NEWTON_STEPS,
     NEWTON_SWITCH,
-    at_the_end_of_many,
     begin_newton,
+    ends_of_intervals,
     go_back,
     middle_row,
     out_of_reach,
@@ -44,9 +45,8 @@ from vbase_py_utils.kernel.stacks import (
     stack_periods,
 )
 from vbase_py_utils.kernel.state import (
-    MIN_IRLS_PIVOT,
-    MIN_NEWTON_PIVOT,
     Live,
+    NewtonPhase,
     combined,
     max_abs,
     products,
@@ -54,11 +54,23 @@ from vbase_py_utils.kernel.state import (
 )
 from vbase_py_utils.kernel.threads import run_together
 
-# Periods with so many exposures are worth the calls that _downdated takes.
+# Periods with at least this many cells (n x k) are updated by _downdated: its NumPy calls for each
+# period pay off from about here.
 GATHER_CELLS = 10_000
-# Least-squares residuals below this share of the rows' magnitude are computed with more care.
+# A least-squares fit that leaves less than this share of the rows' magnitude has lost six digits of
+# its residuals to rounding: a second step from them restores the digits.
 NEARLY_EXACT = 1e-6
-# Periods that are done leave the stack when they are more than this share of it.
+# Smallest squared pivot of A W A', relative to that of A A', at which the normal equations of an
+# IRLS step are used: they then keep half the digits. Below it the step comes from a QR
+# decomposition.
+MIN_IRLS_PIVOT = 1e-8
+# A scale below COLLAPSED of the spread of the returns, or ROUNDED units of rounding, is that of
+# returns which the exposures fit exactly.
+COLLAPSED, ROUNDED = 1e-12, 8 * EPS
+# Rounding in the sums of a step: the square root of a sum of 4,000 units, one for each row.
+NOISE = 64 * EPS
+# Periods that are done leave the stack when they are more than this share of it: the copy of the
+# others takes about as long as a quarter of a step.
 MAX_DONE = 0.25
 
 
@@ -77,8 +89,8 @@ def fit_periods(
     None for equal ones. ``rows`` (M,) are the usable ones, that is finite and w > 0, those of a
     period together; None: all, as they stand. Period t has rows[starts[t]] to rows[starts[t + 1]];
     ``starts`` has T + 1 entries and an empty period is allowed. Never raises for a bad period and
-    never warns: the status tells. ``done``, which any thread may call, is told how many periods
-    have been fitted since last time.
+    never warns: its status says how it ended. ``done``, which any thread may call, gets the number
+    of periods fitted since the call before.
     """
     block = Block(columns_of(X), y, w, starts, rows)
     n_periods, n_factors = len(starts) - 1, len(block.columns)
@@ -90,12 +102,12 @@ def fit_periods(
             stack, dependent = stack_periods(block, periods)
             fits.status[dependent.periods] = Status.rank_deficient
             fits.collinear[dependent.periods] = dependent.columns
-            b, s, n_iter, status = _fit_stack(stack, options)
-            b = stack.coefficients(b[:, :, None])[:, :, 0]
+            endings = _fit_stack(stack, options)
+            b = stack.coefficients(endings.b[:, :, None])[:, :, 0]
             fits.coefficients[stack.periods] = np.ldexp(b, stack.to_b)
-            fits.scale[stack.periods] = np.ldexp(s, stack.to_s)
-            fits.n_iter[stack.periods] = n_iter
-            fits.status[stack.periods] = status
+            fits.scale[stack.periods] = np.ldexp(endings.s, stack.to_s)
+            fits.n_iter[stack.periods] = endings.n_iter
+            fits.status[stack.periods] = endings.status
         if done is not None:
             done(len(periods))
 
@@ -117,7 +129,7 @@ class _Endings(NamedTuple):
 
 def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
     """Start from least squares, then iterate until every period of the stack is done."""
-    live = _start(stack, options)
+    live = _start(stack, options.loss)
     n_periods, k = live.b.shape
     endings = _Endings(
         b=np.empty((n_periods, k)),
@@ -130,18 +142,18 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
         which = which & ~live.done
         if not np.count_nonzero(which):
             return
-        place = live.place[which]
-        endings.b[place] = live.b[which]
+        position = live.position[which]
+        endings.b[position] = live.b[which]
         # The scale of the record is that of the final residuals, to the last digit.
-        endings.s[place] = scale_of(live.low, live.high)[which]
-        endings.n_iter[place] = n_iter
-        endings.status[place] = status
+        endings.s[position] = scale_of(live.low, live.high)[which]
+        endings.n_iter[position] = n_iter
+        endings.status[position] = status
         live.done |= which
 
     end(_exact_at_start(stack, live), 0, Status.exact_fit)
     for n_iter in range(1, options.max_iter + 1):
         # The least-squares estimate has no scale that could collapse.
-        if np.isfinite(options.huber_t):
+        if not options.loss.is_quadratic:
             end(_collapsed(stack, live), n_iter - 1, Status.exact_fit)
         if np.count_nonzero(live.done) > MAX_DONE * len(live.done):
             live.drop_done()
@@ -152,7 +164,7 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
     return endings
 
 
-def _start(stack: Stack, options: SolverOptions) -> Live:
+def _start(stack: Stack, loss: Loss) -> Live:
     """Begin at weighted least squares."""
     A, y, n_periods = stack.A, stack.y, len(stack.periods)
     b = products(stack.inverse, products(A, y))
@@ -161,7 +173,7 @@ def _start(stack: Stack, options: SolverOptions) -> Live:
     largest = np.maximum(1.0, np.abs(stack.coefficients(b[:, :, None])).sum(axis=(1, 2)))
     spread = np.sqrt(dots(u, u) / stack.sizes)
     # The steps to come make up for the rounding of this one, unless there are none.
-    close = (spread <= NEARLY_EXACT * largest) | np.isinf(options.huber_t)
+    close = (spread <= NEARLY_EXACT * largest) | loss.is_quadratic
     if close.any():
         b[close] += products(stack.inverse[close], products(A[close], u[close]))
         u[close] = y[close] - combined(A[close], b[close])
@@ -169,7 +181,7 @@ def _start(stack: Stack, options: SolverOptions) -> Live:
     low, high = stack.ranks.middle(u)
     s = scale_of(low, high)
     return Live(
-        place=np.arange(n_periods),
+        position=np.arange(n_periods),
         done=np.zeros(n_periods, dtype=np.bool_),
         A=A,
         gram=stack.gram,
@@ -182,20 +194,10 @@ def _start(stack: Stack, options: SolverOptions) -> Live:
         high=high,
         s=s,
         fresh=s.copy(),
-        suspect=np.maximum(1e-12 * spread, 8 * EPS * largest),
-        switch=np.full(n_periods, 0.0 if np.isinf(options.huber_t) else NEWTON_SWITCH),
+        suspect=np.maximum(COLLAPSED * spread, ROUNDED * largest),
+        switch=np.full(n_periods, NEWTON_SWITCH if loss.has_newton else 0.0),
         last_change=np.full(n_periods, np.inf),
-        newton=np.zeros(n_periods, dtype=np.bool_),
-        saved_b=np.empty_like(b),
-        saved_u=np.empty_like(u),
-        saved_s=np.empty_like(s),
-        saved_fresh=np.empty_like(s),
-        reach=np.empty_like(s),
-        travelled=np.empty_like(s),
-        steps=np.zeros(n_periods, dtype=np.int32),
-        side=np.zeros(u.shape, dtype=np.int8),
-        inner=np.empty_like(stack.gram),
-        outer=np.zeros_like(b),
+        newton=NewtonPhase.not_begun(b, u),
     )
 
 
@@ -203,15 +205,15 @@ def _exact_at_start(stack: Stack, live: Live) -> NDArray[np.bool_]:
     """Which periods least squares fits exactly, up to rounding."""
     exact: NDArray[np.bool_] = stack.sizes == live.b.shape[1]
     for i in np.flatnonzero(~exact & (live.spread <= live.suspect)):
-        exact[i] = live.spread[i] <= 8 * EPS * _row_sizes(stack, i, live.b[i]).max()
+        exact[i] = live.spread[i] <= ROUNDED * _row_sizes(stack, i, live.b[i]).max()
     return exact
 
 
-def _row_sizes(stack: Stack, place: np.intp, b: FloatArray) -> FloatArray:
+def _row_sizes(stack: Stack, position: np.intp, b: FloatArray) -> FloatArray:
     """Row sizes of a period from its coefficients of A."""
     if stack.triangle is not None:
-        b = np.linalg.solve(stack.triangle[place], b)
-    return stack.row_sizes(place, b)
+        b = np.linalg.solve(stack.triangle[position], b)
+    return stack.row_sizes(position, b)
 
 
 def _collapsed(stack: Stack, live: Live) -> NDArray[np.bool_]:
@@ -220,111 +222,122 @@ def _collapsed(stack: Stack, live: Live) -> NDArray[np.bool_]:
     Typical is the upper quartile, so that a wild return does not hide the scale of all others; of
     returns that are mostly zero it is the median of those that are not.
     """
-    collapsed = (live.s <= live.suspect) & ~(live.newton | live.done)
+    collapsed = (live.s <= live.suspect) & ~(live.newton.on | live.done)
     for i in np.flatnonzero(collapsed):
-        rows = _row_sizes(stack, live.place[i], live.b[i])
-        returns = np.abs(stack.y[live.place[i]])
+        rows = _row_sizes(stack, live.position[i], live.b[i])
+        returns = np.abs(stack.y[live.position[i]])
         typical = max(float(np.quantile(rows, 0.75)), float(np.median(returns[returns > 0])))
-        least = max(1e-12 * min(float(live.spread[i]), typical), 8 * EPS * typical)
+        least = max(COLLAPSED * min(float(live.spread[i]), typical), ROUNDED * typical)
         collapsed[i] = live.s[i] <= least
     return collapsed
 
 
 def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.bool_]:
-    """Take one step with every period, each in its phase; tell which have converged."""
-    newton, s, u = live.newton, live.s, live.u
-    db, s_newton, refused = _step(live, options.huber_t)
+    """Take one step with every period, each in its phase; give a mask of those that converged."""
+    phase, loss = live.newton, options.loss
+    newton, s, u = phase.on, live.s, live.u
+
+    # --- The step. Residuals change by what it adds to the fit.
+    db, s_newton, refused = _step(live, loss)
     du = combined(live.A, db)
     live.b, live.u = live.b + db, u - du
     # As the residuals moved: in a residual of 1e20 scales no step that matters is seen.
     moved = max_abs(np.subtract(live.u, u, out=du))
+
+    # --- The scale: the median of the new residuals, or what Newton's step gives for it.
     live.low, live.high = live.ranks.middle(live.u)
     live.s = np.where(newton, s_newton, scale_of(live.low, live.high))
     # The rounding of larger residuals must not stay in smaller ones.
     _refresh(stack, live, ~newton & (live.s < 0.5 * live.fresh))
 
+    # --- The test for convergence: nothing moved by more than tol scales, or than rounding.
     change = np.where(newton, np.maximum(moved, np.abs(live.s - s)), moved)
     small = change <= np.maximum(options.tol * s, _noise(u, s, options))
+
+    # --- Newton phases that strayed, found no step or take too long go back.
     fast = change <= FAST_RATE * live.last_change
     begins = ~(newton | small) & (change <= np.where(fast, live.switch, live.switch / 10) * s)
     if newton.any():
-        live.steps += newton
-        live.travelled += moved
+        phase.steps += newton
+        phase.travelled += moved
         refused |= out_of_reach(live)
-        one_of_many = at_the_end_of_many(live, newton & small & ~refused, options.huber_t)
+        one_of_many = ends_of_intervals(live, newton & small & ~refused, loss)
         live.switch[one_of_many] = 0.0
         refused[one_of_many] = True
-        back = newton & (refused | ~small & (live.steps >= NEWTON_STEPS))
+        back = newton & (refused | ~small & (phase.steps >= NEWTON_STEPS))
         small &= ~back
         go_back(live, back)
+
+    # --- IRLS that has become slow or close goes on by Newton.
     begin_newton(live, begins, change)
     live.last_change = np.where(newton, live.last_change, change)
     return small
 
 
 def _noise(u: FloatArray, s: FloatArray, options: SolverOptions) -> FloatArray | float:
-    """Bound what rounding of the clipped residuals alone moves in a step, where it matters."""
-    t = options.huber_t
-    if 64 * EPS * t < options.tol:
+    """Bound what rounding of psi alone moves in a step; zero where that is below ``tol``."""
+    bound = options.loss.largest_psi
+    if NOISE * bound < options.tol:
         return 0.0
     largest = max_abs(u)
-    return 64 * EPS * (largest if np.isinf(t) else np.minimum(t * s, largest))
+    return NOISE * (largest if np.isinf(bound) else np.minimum(bound * s, largest))
 
 
 def _refresh(stack: Stack, live: Live, which: NDArray[np.bool_]) -> None:
     """Compute residuals from the coefficients anew."""
     which &= ~live.done
     if which.any():
-        live.u[which] = stack.y[live.place[which]] - combined(live.A[which], live.b[which])
+        live.u[which] = stack.y[live.position[which]] - combined(live.A[which], live.b[which])
         rescale(live, which)
         live.fresh[which] = live.s[which]
 
 
-def _step(live: Live, t: float) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Compute a step: change of b (P, k), scale after it if it is Newton's, who has no safe step.
+def _step(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Compute one step of every period.
 
-    IRLS, in delta form: db = (A W A')^-1 A psi_s(u), W the robustness weights.
-
-    Newton for A psi_s(u) = 0 and median|u| = MAD_PER_SIGMA * s together: with W the inlying rows,
-    o the others, p = (A W A')^-1 A psi_s(u) and q = (A W A')^-1 t sum_o sign(u) a, it is
-    db = p + (s+ - s) q; the median condition, linear along the one or two rows in the middle,
-    gives s+.
+    Gives the change of b (P, k), the new scale (P,) of Newton periods, and a mask (P,) of periods
+    for which no safe step exists.
     """
-    A, u, s, newton = live.A, live.u, live.s, live.newton
-    if np.isinf(t):
+    A, u, s, newton = live.A, live.u, live.s, live.newton.on
+    if loss.is_quadratic:
         right = products(A, u)[:, :, None]
         return np.asarray(np.linalg.solve(live.gram, right)[:, :, 0]), s, np.zeros_like(newton)
-    cut = (t * s)[:, None]
-    size = np.abs(u)
-    weights = cut / size
-    np.minimum(weights, 1.0, out=weights)
+
+    # --- The robustness weights, and psi in units of the returns.
+    weights = loss.weight(u, s[:, None])
     psi = weights * u
+
+    # --- The systems H p = A psi and H q s = outer. Of IRLS, H = A W A' with W the weights; of
+    # Newton, W = psi', one for inlying rows, and outer = A (psi - psi' u) is what the outlying
+    # rows, whose psi is +-t s, add to A psi.
     score = products(A, psi)
-    with_newton = bool(newton.any())
-    if A[0].size >= GATHER_CELLS:
-        H, outer = _downdated(live, weights, cut)
+    some_newton = bool(newton.any())
+    if loss.has_newton and A[0].size >= GATHER_CELLS:
+        H, outer = _downdated(live, weights, loss)
     else:
         outer = np.zeros_like(score)
-        if with_newton:
-            weights[newton] = np.floor(weights[newton])
+        if some_newton:
+            weights[newton] = loss.psi_prime(u[newton], s[newton, None])
             outer = products(A, psi - weights * u)
         H = weighted_gram(A, weights)
     least = np.where(newton, MIN_NEWTON_PIVOT, MIN_IRLS_PIVOT)[:, None] * live.pivots
     # Both right sides always: solving for one rounds differently.
     pivots, solution = solve(H, np.stack([score, outer], axis=1))
     refused = np.asarray(~(pivots >= least).all(axis=1))
+
+    # --- The step of IRLS, in delta form: db = p.
     p = solution[:, 0]
     for i in np.flatnonzero(refused & ~newton & ~live.done):
-        # The outlying rows carry a direction nearly alone: no subtraction, no squared condition.
-        root = np.sqrt(np.minimum(cut[i] / size[i], 1.0))
-        p[i] = lstsq(
-            (A[i] * root).T, u[i] * root, check_finite=False, lapack_driver="gelsy", cond=EPS
-        )[0]
-    if not with_newton:
+        p[i] = _least_squares(A[i], u[i], weights[i])
+    if not some_newton:
         return p, s, refused
+
+    # --- The step of Newton, for A psi_s(u) = 0 and median|u| = MAD_PER_SIGMA s together:
+    # db = p + (s' - s) q. The median is linear along the one or two rows in the middle, which
+    # gives the new scale s'.
     q = solution[:, 1] / s[:, None]
-    middle = middle_row(A, u, size, live)
-    along_p, along_q = (dots(middle, step) for step in (p, q))
+    middle = middle_row(live)
+    along_p, along_q = (dots(middle, direction) for direction in (p, q))
     denominator = MAD_PER_SIGMA + along_q
     s_new = (0.5 * (live.low + live.high) - along_p + s * along_q) / denominator
     refused = np.asarray(refused | ~(denominator > NEWTON_MIN_DENOMINATOR))
@@ -332,25 +345,36 @@ def _step(live: Live, t: float) -> tuple[FloatArray, FloatArray, NDArray[np.bool
     return p + np.where(newton[:, None], (s_new - s)[:, None] * q, 0.0), s_new, refused
 
 
-def _downdated(live: Live, weights: FloatArray, cut: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _least_squares(A: FloatArray, u: FloatArray, weights: FloatArray) -> FloatArray:
+    """Solve a weighted least-squares problem (k, n) without squaring its condition.
+
+    For a period whose outlying rows carry a direction nearly alone.
+    """
+    root = np.sqrt(weights)
+    b = lstsq((A * root).T, u * root, check_finite=False, lapack_driver="gelsy", cond=EPS)[0]
+    return np.asarray(b)
+
+
+def _downdated(live: Live, weights: FloatArray, loss: Loss) -> tuple[FloatArray, FloatArray]:
     """Compute A W A' (P, k, k) from A A', and for Newton the outlying rows' part of A psi (P, k).
 
     Reads outlying rows alone, and after the first Newton step only those that have changed sides:
     it pays for long cross-sections.
     """
-    A, u, newton = live.A, live.u, live.newton
-    if newton.any():
-        side = (u > cut).view(np.int8) - (u < -cut).view(np.int8)
-        differs = side != live.side
-        for i in np.flatnonzero(differs.any(axis=1) & newton):
+    A, phase = live.A, live.newton
+    outlying = weights < 1.0
+    if phase.on.any():
+        side = outlying.view(np.int8) - 2 * (outlying & (live.u < 0.0)).view(np.int8)
+        differs = side != phase.side
+        for i in np.flatnonzero(differs.any(axis=1) & phase.on):
             changed = np.flatnonzero(differs[i])
-            rows, new, old = (x.take(changed, axis=-1) for x in (A[i], side[i], live.side[i]))
-            live.inner[i] -= (rows * (np.abs(new) - np.abs(old))) @ rows.T
-            live.outer[i] += rows @ (new - old).astype(np.float64)
-            live.side[i] = side[i]
-    H = np.where(newton[:, None, None], live.inner, live.gram)
-    for i in np.flatnonzero(~newton):
-        outlying = np.flatnonzero(weights[i] < 1.0)
-        rows = A[i].take(outlying, axis=1)
-        H[i] -= (rows * (1.0 - weights[i].take(outlying))) @ rows.T
-    return H, cut * live.outer
+            rows, new, old = (x.take(changed, axis=-1) for x in (A[i], side[i], phase.side[i]))
+            phase.inner[i] -= (rows * (np.abs(new) - np.abs(old))) @ rows.T
+            phase.outer[i] += rows @ (new - old).astype(np.float64)
+            phase.side[i] = side[i]
+    H = np.where(phase.on[:, None, None], phase.inner, live.gram)
+    for i in np.flatnonzero(~phase.on):
+        beyond = np.flatnonzero(outlying[i])
+        rows = A[i].take(beyond, axis=1)
+        H[i] -= (rows * (1.0 - weights[i].take(beyond))) @ rows.T
+    return H, (loss.largest_psi * live.s)[:, None] * phase.outer

@@ -1,8 +1,13 @@
-"""Huber's loss: pointwise functions of scaled residuals, no regression."""
+"""Losses: pointwise functions of residuals in units of their scale. No regression here.
+
+A new loss goes here: the solver and the inference take whatever is a ``Loss``.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +16,57 @@ FloatArray = NDArray[np.float64]
 
 HUBER_T = 1.345
 """Default tuning constant: asymptotic efficiency 0.95 at the normal, E[psi']^2 / E[psi^2]."""
+# A residual this close to the corner of psi, as a share of where that is, is treated as being
+# exactly there: the gap is only where the iteration stopped, which at tol=1e-10 is within some
+# 1e-10 scales. With few assets on one exposure the solution often puts residuals on the corner.
+CORNER_SHARE = 1e-8
+
+
+class Loss(Protocol):
+    """What the solver and the inference ask of a loss; all functions are elementwise.
+
+    Methods take residuals ``z`` in units of the scale, or residuals ``u`` and their scale ``s``, a
+    number or an array that broadcasts, > 0.
+    """
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether this is least squares: one step ends the iteration, and no scale is needed."""
+        ...
+
+    @property
+    def has_newton(self) -> bool:
+        """Whether the solver may finish with Newton steps.
+
+        They, and the updating of the matrices of long periods, need a psi' of one or zero.
+        """
+        ...
+
+    @property
+    def largest_psi(self) -> float:
+        """The supremum of |psi|."""
+        ...
+
+    def psi(self, z: FloatArray) -> FloatArray:
+        """First derivative of the loss."""
+        ...
+
+    def psi_prime(self, u: FloatArray, s: FloatArray | float = 1.0) -> FloatArray:
+        """Second derivative of the loss."""
+        ...
+
+    def weight(self, u: FloatArray, s: FloatArray | float = 1.0) -> FloatArray:
+        """Robustness weight psi(z)/z, in (0, 1]; 1 at zero."""
+        ...
+
+    def is_at_corner(self, u: FloatArray, s: FloatArray | float = 1.0) -> NDArray[np.bool_]:
+        """Whether psi' jumps here, but for the end of the iteration."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Huber:
-    """Huber's rho, its derivatives and the weights of IRLS, elementwise over u / s.
+    """Huber's loss and its derivatives; meanings of the methods as in ``Loss``.
 
     ``t`` is the tuning constant, in units of the scale; infinity gives least squares.
     Source: Huber (1964), Annals of Mathematical Statistics 35, 73-101.
@@ -23,8 +74,23 @@ class Huber:
 
     t: float = HUBER_T
 
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether ``t`` is infinite."""
+        return math.isinf(self.t)
+
+    @property
+    def has_newton(self) -> bool:
+        """Whether there is anything to finish: least squares is done in a step."""
+        return not self.is_quadratic
+
+    @property
+    def largest_psi(self) -> float:
+        """The tuning constant."""
+        return self.t
+
     def rho(self, z: FloatArray) -> FloatArray:
-        """Loss: z^2/2 up to ``t``, then t|z| - t^2/2."""
+        """Loss: z^2/2 up to ``t``, then t|z| - t^2/2. Its derivatives define the estimate."""
         size = np.abs(z)
         clipped = np.minimum(size, self.t)
         return clipped * (size - 0.5 * clipped)
@@ -33,16 +99,20 @@ class Huber:
         """First derivative of rho: ``z`` clipped to [-t, t]."""
         return np.clip(z, -self.t, self.t)
 
-    def psi_prime(self, z: FloatArray) -> FloatArray:
-        """Second derivative of rho: 1 where |z| <= t, else 0."""
-        return (np.abs(z) <= self.t).astype(np.float64)
+    def psi_prime(self, u: FloatArray, s: FloatArray | float = 1.0) -> FloatArray:
+        """Second derivative of rho: 1 where |u| <= t s, else 0."""
+        return (np.abs(u) <= self.t * s).astype(np.float64)
 
-    def weight(self, z: FloatArray) -> FloatArray:
-        """Robustness weight psi(z)/z, in (0, 1]; 1 at z = 0."""
-        size = np.abs(z)
-        return np.divide(np.minimum(size, self.t), size, out=np.ones_like(size), where=size > 0)
+    def weight(self, u: FloatArray, s: FloatArray | float = 1.0) -> FloatArray:
+        """Robustness weight psi(z)/z at z = u/s, in (0, 1]; 1 at zero."""
+        weights = np.abs(u)
+        with np.errstate(divide="ignore"):
+            np.divide(self.t * s, weights, out=weights)
+        return np.minimum(weights, 1.0, out=weights)
 
-
-# Residuals within this share of huber_t scales are there exactly but for the end of the iteration:
-# among few assets with one exposure, balance often holds some of them at the corner of psi.
-CORNER_SHARE = 1e-8
+    def is_at_corner(self, u: FloatArray, s: FloatArray | float = 1.0) -> NDArray[np.bool_]:
+        """Whether |u| is t s, up to CORNER_SHARE."""
+        if self.is_quadratic:
+            return np.zeros(u.shape, dtype=np.bool_)
+        corner = self.t * s
+        return np.asarray(np.abs(np.abs(u) - corner) <= CORNER_SHARE * corner)

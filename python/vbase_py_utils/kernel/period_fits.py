@@ -1,4 +1,4 @@
-"""What the solver is asked for and what it answers: options, statuses, the fits of periods."""
+"""The solver's options, and its answer: statuses, the fits of periods, their fitted values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
-from vbase_py_utils.kernel.losses import HUBER_T, FloatArray
+from vbase_py_utils.kernel.losses import HUBER_T, FloatArray, Huber, Loss
 from vbase_py_utils.kernel.stacks import Exposures, columns_of
 from vbase_py_utils.kernel.threads import run_together
 
@@ -30,11 +30,18 @@ ANSWERED = (Status.converged.name, Status.exact_fit.name)
 
 @dataclass(frozen=True)  # without slots, so that the class attributes are the defaults
 class SolverOptions:
-    """What the solver is asked for.
+    """The options of the solver.
 
-    ``huber_t``: tuning constant in units of the scale, > 0, infinity for least squares.
-    ``tol``: stop when no fitted value moves by more than ``tol`` scales. ``max_iter``: most steps.
     Raises TypeError for what is no number, ValueError for numbers out of range.
+
+    Attributes
+    ----------
+    huber_t
+        Tuning constant in units of the scale, > 0; infinity for least squares.
+    tol
+        Stop when no fitted value moves by more than ``tol`` scales.
+    max_iter
+        The largest number of steps.
     """
 
     huber_t: float = HUBER_T
@@ -55,6 +62,11 @@ class SolverOptions:
         object.__setattr__(self, "huber_t", huber_t)
         object.__setattr__(self, "tol", tol)
         object.__setattr__(self, "max_iter", int(max_iter))
+
+    @property
+    def loss(self) -> Loss:
+        """The loss whose sum the estimate makes stationary."""
+        return Huber(self.huber_t)
 
 
 def _short(number: float) -> str:
@@ -78,10 +90,20 @@ def _float(options: SolverOptions, name: str) -> float:
 class PeriodFits:
     """The fits of T periods on k exposures.
 
-    ``coefficients`` (T, k) and ``scale`` (T,): float, NaN where the status says there is no
-    answer. ``n_iter`` (T,): steps taken, those of an abandoned Newton phase included. ``status``
-    (T,): codes of ``Status``. ``collinear`` (T, k): True for the columns of a linear dependence.
-    ``n_estimated`` (T,): how many coefficients there are to estimate, k but for constraints.
+    Attributes
+    ----------
+    coefficients
+        (T, k) estimates, NaN where the status says there is no answer.
+    scale
+        (T,) of the residuals times sqrt(w), NaN as above.
+    n_iter
+        (T,) steps taken, those of an abandoned Newton phase included.
+    status
+        (T,) codes of ``Status``.
+    collinear
+        (T, k) whether the column is part of a linear dependence.
+    n_estimated
+        (T,) how many coefficients there are to estimate: k, fewer under constraints.
     """
 
     coefficients: FloatArray

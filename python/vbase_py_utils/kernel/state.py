@@ -10,24 +10,120 @@ from numpy.typing import NDArray
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.scale import Ranks, scale_of
 
-# Smallest squared pivot, relative to that of A'A, at which a downdated matrix is still trusted.
-MIN_IRLS_PIVOT, MIN_NEWTON_PIVOT = 1e-8, 1e-10
+
+@dataclass(slots=True)
+class Saved:
+    """The points that IRLS had reached when Newton began.
+
+    Attributes
+    ----------
+    b
+        (P, k) coefficients.
+    u
+        (P, n) residuals.
+    s
+        (P,) scale of u.
+    fresh
+        (P,) scale when u was last computed from b.
+    """
+
+    b: FloatArray
+    u: FloatArray
+    s: FloatArray
+    fresh: FloatArray
+
+
+@dataclass(slots=True)
+class NewtonPhase:
+    """Which periods are in the Newton phase, and what is known of them.
+
+    Attributes
+    ----------
+    on
+        (P,) whether the period is in this phase; the other attributes have a meaning only then.
+    saved
+        The points at which the phases began.
+    steps
+        (P,) Newton steps taken.
+    reach
+        (P,) how far the residuals may get from where they were.
+    travelled
+        (P,) length of the path of the residuals so far.
+    side
+        (P, n) of long periods: sign of the rows that were outlying in the step before, else 0.
+    inner
+        (P, k, k) of long periods: A W A' in the step before.
+    outer
+        (P, k) sum of the outlying rows, each times its sign.
+    """
+
+    on: NDArray[np.bool_]
+    saved: Saved
+    steps: NDArray[np.int32]
+    reach: FloatArray
+    travelled: FloatArray
+    side: NDArray[np.int8]
+    inner: FloatArray
+    outer: FloatArray
+
+    @classmethod
+    def not_begun(cls, b: FloatArray, u: FloatArray) -> NewtonPhase:
+        """No period of b (P, k) and u (P, n) is in the phase."""
+        n_periods, k = b.shape
+        number = np.empty(n_periods)
+        return cls(
+            on=np.zeros(n_periods, dtype=np.bool_),
+            saved=Saved(np.empty_like(b), np.empty_like(u), number.copy(), number.copy()),
+            steps=np.zeros(n_periods, dtype=np.int32),
+            reach=number.copy(),
+            travelled=number.copy(),
+            side=np.zeros(u.shape, dtype=np.int8),
+            inner=np.empty((n_periods, k, k)),
+            outer=np.zeros_like(b),
+        )
 
 
 @dataclass(slots=True)
 class Live:
-    """The state of the periods of a stack that take part in the steps; the first axis of all.
+    """The P periods of a stack that still take steps, with n rows and k exposures each.
 
-    ``place`` in the stack; ``done`` if the period only waits to be dropped. ``spread``: root mean
-    square of the least-squares residuals. ``low``, ``high``: the values in the middle of |u|.
-    ``fresh``: the scale when u was last computed from b instead of updated. A scale below
-    ``suspect`` may have collapsed. ``newton``: in that phase, which began ``steps`` ago at
-    ``saved_*``, has gone a path of length ``travelled`` and may go ``reach`` far. Of long periods
-    in that phase, ``side``: sign of the rows that were outlying in the step before, else 0;
-    ``inner``: A W A' then; ``outer``: sum of side times row.
+    Attributes
+    ----------
+    position
+        (P,) which periods of the stack they are.
+    done
+        (P,) whether the period has ended and only waits to be dropped.
+    A
+        (P, k, n) exposures, whitened and scaled.
+    gram
+        (P, k, k) A A'.
+    pivots
+        (P, k) squares of the pivots of the Cholesky factor of A A'.
+    ranks
+        Where the middle of the rows of each period is.
+    b
+        (P, k) coefficients.
+    u
+        (P, n) residuals.
+    spread
+        (P,) root mean square of the least-squares residuals.
+    low, high
+        (P,) the one or two values in the middle of |u|.
+    s
+        (P,) scale: of u in IRLS, of the joint iteration in Newton's phase.
+    fresh
+        (P,) scale when u was last computed from b instead of updated.
+    suspect
+        (P,) a scale below this may have collapsed.
+    switch
+        (P,) Newton begins when a step moves no residual by more than ``switch`` scales.
+    last_change
+        (P,) how far the last IRLS step moved the residuals.
+    newton
+        The state of Newton's phase.
     """
 
-    place: NDArray[np.intp]
+    position: NDArray[np.intp]
     done: NDArray[np.bool_]
     A: FloatArray
     gram: FloatArray
@@ -43,24 +139,21 @@ class Live:
     suspect: FloatArray
     switch: FloatArray
     last_change: FloatArray
-    newton: NDArray[np.bool_]
-    saved_b: FloatArray
-    saved_u: FloatArray
-    saved_s: FloatArray
-    saved_fresh: FloatArray
-    reach: FloatArray
-    travelled: FloatArray
-    steps: NDArray[np.int32]
-    side: NDArray[np.int8]
-    inner: FloatArray
-    outer: FloatArray
+    newton: NewtonPhase
 
     def drop_done(self) -> None:
         """Leave out the periods that are done."""
-        for field in fields(self):
-            if field.name != "done":
-                setattr(self, field.name, getattr(self, field.name)[~self.done])
-        self.done = self.done[~self.done]
+        _keep(self, ~self.done)
+
+
+def _keep(record: Live | NewtonPhase | Saved, which: NDArray[np.bool_]) -> None:
+    """Reduce every array of a record, and of the records in it, to the periods selected."""
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, NewtonPhase | Saved):
+            _keep(value, which)
+        else:
+            setattr(record, field.name, value[which])
 
 
 def products(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
