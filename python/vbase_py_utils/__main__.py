@@ -19,9 +19,10 @@ from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.errors import VbaseError
 from vbase_py_utils.files import check_dates, check_target, csv_text, read_panel, sink_file
 from vbase_py_utils.fit.query import fit_frame
-from vbase_py_utils.fit.schema import REASON, STATUS, wide_factor_returns
+from vbase_py_utils.fit.schema import REASON, STATUS, wide_columns
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status
-from vbase_py_utils.panel import PERIOD, PanelSpec, label
+from vbase_py_utils.keys import PERIOD, label
+from vbase_py_utils.panel import PanelSpec, RoleNames, Roles
 from vbase_py_utils.periods.formats import check_format, readable
 from vbase_py_utils.periods.order import warn_unless_time_order
 from vbase_py_utils.storage.places import as_path, reason_of
@@ -152,11 +153,9 @@ def _run_demo(given: argparse.Namespace) -> None:
         if getattr(given, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} needs --panel FILE")
     panel, truth = simulated_panel()
-    spec = PanelSpec.from_names(
-        FACTORS, returns="return", weights="weight", period="period", asset="asset"
-    )
+    _, spec = PanelSpec.resolve(panel, FACTORS, weights="weight")
     fits = fit_frame(panel, spec, SolverOptions())
-    table = comparison(truth, wide_factor_returns(fits, spec))
+    table = comparison(truth, fits.select(wide_columns(spec)))
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN",
         tbl_rows=-1,
@@ -174,21 +173,23 @@ def _run_file(given: argparse.Namespace) -> None:
     for name in ("exposures", "returns"):
         if getattr(given, name) is None:
             raise UsageError(f"--panel needs --{name}")
-    spec = PanelSpec.from_names(
-        _names(given.exposures),
-        returns=given.returns,
-        weights=given.weights,
-        period="period" if given.period is None else given.period,
-        asset="asset" if given.asset is None else given.asset,
-    )
+    names: RoleNames = {
+        "returns": given.returns,
+        "weights": given.weights,
+        "period": "period" if given.period is None else given.period,
+        "asset": "asset" if given.asset is None else given.asset,
+    }
+    exposures = _names(given.exposures)
+    roles = Roles.of(exposures, **names)
     separator = _separator(given.separator)
     if given.period_format is not None:
         check_format(given.period_format)
     target = None if given.out is None else _target(given.out, given.panel)
-    panel = read_panel(given.panel, spec, separator=separator, period_format=given.period_format)
+    panel = read_panel(given.panel, roles, separator=separator, period_format=given.period_format)
+    _, spec = PanelSpec.resolve(panel, exposures, **names)
     _warn_of_order(panel.get_column(spec.period))
     fits = fit_frame(panel, spec, SolverOptions(), warn=False)
-    answer = wide_factor_returns(fits, spec)
+    answer = fits.select(wide_columns(spec))
     if target is None or target.suffix.lower() == ".csv":
         check_dates(answer, "the answer")
         answer = answer.with_columns(readable(answer.get_column(spec.period)))

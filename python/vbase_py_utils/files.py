@@ -11,7 +11,7 @@ import polars as pl
 import polars.selectors as cs
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.panel import ArrowStream, PanelSpec, as_frame
+from vbase_py_utils.panel import ArrowStream, Roles, as_frame, by_position
 from vbase_py_utils.periods.formats import periods_of_format
 from vbase_py_utils.sources import plain_frame
 from vbase_py_utils.storage.csv_panel import read_csv_panel
@@ -25,12 +25,12 @@ PARQUET_MARKS = (b"PAR1", b"PARE")
 
 def read_panel(
     path: str | Path,
-    spec: PanelSpec,
+    roles: Roles,
     *,
     separator: str | None = None,
     period_format: str | None = None,
 ) -> pl.DataFrame:
-    """Read the columns of ``spec``. Raises PanelError if the file or a column cannot be used.
+    """Read the columns of ``roles``. Raises PanelError if the file or a column cannot be used.
 
     In csv files, returns, weights and exposures are numbers, with the usual signs for a missing
     one; assets are text; periods are whole numbers, dates or times if all of them are, else text.
@@ -46,18 +46,18 @@ def read_panel(
             what = "is not a file" if path.exists() else "does not exist"
             raise PanelError(f"{named(path)} {what}")
         if kind != PARQUET:
-            return read_csv_panel(path, spec, separator=separator, period_format=period_format)
-        panel = plain_frame(_read_parquet(path, spec), spec.columns)
+            return read_csv_panel(path, roles, separator=separator, period_format=period_format)
+        panel = plain_frame(_read_parquet(path, roles), roles.columns)
     except OSError as error:
         raise PanelError(f"{named(path)} cannot be read: {reason_of(error)}") from error
     if period_format is not None:
-        periods = periods_of_format(panel.get_column(spec.period), period_format)
-        panel = panel.with_columns(periods.alias(spec.period))
+        periods = periods_of_format(panel.get_column(roles.period), period_format)
+        panel = panel.with_columns(periods.alias(roles.period))
     return panel
 
 
-def _read_parquet(path: Path, spec: PanelSpec) -> pl.DataFrame:
-    """Read the columns of ``spec`` from a parquet file."""
+def _read_parquet(path: Path, roles: Roles) -> pl.DataFrame:
+    """Read the columns of ``roles`` from a parquet file."""
     with path.open("rb") as file:
         marks = [file.read(4)]
         file.seek(max(-4, -path.stat().st_size), os.SEEK_END)
@@ -69,8 +69,9 @@ def _read_parquet(path: Path, spec: PanelSpec) -> pl.DataFrame:
     try:
         scan = pl.scan_parquet(path, glob=False)
         schema = scan.collect_schema()
-        spec.check_names(schema)
-        return scan.select(pl.nth(schema.names().index(name)) for name in spec.columns).collect()
+        roles.check_present(schema.names())
+        column = by_position(schema.names())
+        return scan.select(column[name] for name in roles.columns).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise PanelError(
             f"{named(path)} cannot be read: it is damaged, or of a kind that Polars does not know "

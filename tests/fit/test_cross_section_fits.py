@@ -826,3 +826,46 @@ def test_html_says_the_same_and_every_name_is_escaped(panel):
     assert cells.text[:3] == ["CrossSectionFits", *lines[1]]
     assert "<script>alert(1)</script>" in "".join(cells.text)
     assert "\n" not in "".join(cells.text)
+
+
+# --- what was estimated
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_fits_say_what_was_estimated(lazy):
+    panel = pl.DataFrame(
+        {
+            "date": [1] * 4,
+            "id": ["A", "B", "C", "D"],
+            "r": [0.1, 0.2, 0.3, 0.5],
+            "beta": [1.0, 2.0, 3.0, 5.0],
+            "cap": [1.0, 1.0, 2.0, 2.0],
+            "sector": pl.Series(["x", "y", "x", "y"], dtype=pl.Enum(["x", "y", "none"])),
+        }
+    )
+    fits = fit_cross_sections(
+        panel.lazy() if lazy else panel,
+        "beta",
+        returns="r",
+        weights="cap",
+        period="date",
+        asset="id",
+        intercept=True,
+        categories={"sector": "cap"},
+        huber_t=2,
+        cov_type="H1",
+    )
+    estimated = fits.estimated
+    assert estimated == fits.collect().estimated
+    assert (estimated.period, estimated.asset, estimated.returns) == ("date", "id", "r")
+    assert (estimated.weights, estimated.exposures, estimated.intercept) == ("cap", ("beta",), True)
+    assert (estimated.huber_t, estimated.cov_type) == (2.0, "H1")
+    (family,) = estimated.families
+    of_family = (family.column, family.weights, family.categories)
+    assert of_family == ("sector", "cap", ("x", "y", "none"))
+        "sector",
+        "cap",
+        ("x", "y", "none"),
+    )
+    assert list(estimated.factors) == fits.factor_returns.collect_schema().names()[1:]
+    assert estimated.factors == ("intercept", "beta", "sector=x", "sector=y", "sector=none")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import inspect
+import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -17,20 +21,17 @@ from polars.testing import assert_frame_equal
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import oracle
-from vbase_py_utils import FitError, PanelError, factor_returns
+from vbase_py_utils import FitArguments, FitError, PanelError, factor_returns, fit_cross_sections
 from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.fit import block, query
 from vbase_py_utils.fit.block import fit_block
 from vbase_py_utils.fit.block_rows import BlockRows
-from vbase_py_utils.fit.cross_sections import FitArguments
 from vbase_py_utils.fit.query import fit_frame, fit_query
 from vbase_py_utils.kernel.irls import fit_periods
 from vbase_py_utils.kernel.period_fits import SolverOptions
-from vbase_py_utils.panel import PanelSpec
+from vbase_py_utils.panel import PanelSpec, Roles
 
-SPEC = PanelSpec.from_names(
-    FACTORS, returns="return", weights="weight", period="period", asset="asset"
-)
+_, SPEC = PanelSpec.resolve(simulated_panel()[0], FACTORS, weights="weight")
 
 
 def slow(panel, exposures, returns="return", weights=None, **options):
@@ -98,6 +99,41 @@ def test_tolerance_and_steps_arrive(panel):
     assert fits_of(panel, max_iter=max(steps))["status"].unique().to_list() == ["converged"]
     late = fits_of(panel, max_iter=max(steps) - 1).filter(pl.col("status") == "max_iter")
     assert late.height == steps.count(max(steps))
+
+
+@pytest.mark.parametrize("function", [factor_returns, fit_cross_sections])
+def test_docstrings_show_the_defaults_for_an_editor_to_hover(function):
+    shown = {}
+    for names, defaults in re.findall(r"^ *([a-z_, ]+) : default (.+)$", function.__doc__, re.M):
+        values = ast.literal_eval(f"({defaults},)")
+        shown |= dict(zip(names.split(", "), values, strict=True))
+    parameters = inspect.signature(function).parameters.values()
+    assert shown == {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("exposures", [FACTORS, cs.starts_with("Factor")])
+@pytest.mark.parametrize("function", [factor_returns, fit_cross_sections])
+def test_names_and_types_are_checked_once_a_call(function, exposures, lazy, monkeypatch):
+    calls = Counter()
+
+    def counted(owner, name):
+        check = getattr(owner, name)
+
+        def count(*args, **kwargs):
+            calls[name] += 1
+            return check(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, count)
+
+    counted(Roles, "check_present")
+    counted(Roles, "check_types")
+    counted(PanelSpec, "resolve")
+    panel = simulated_panel()[0]
+    answer = function(panel.lazy() if lazy else panel, exposures, weights="weight")
+    if lazy:
+        answer.collect()
+    assert calls == {"check_present": 1, "check_types": 1, "resolve": 1}
 
 
 def test_the_typed_arguments_are_those_of_the_function():

@@ -431,7 +431,7 @@ def test_factor_returns_are_right_and_say_in_which_order(form, kind):
 @pytest.mark.parametrize("on_failure", ["null", "raise"])
 def test_several_blocks_warn_once(engine, on_failure):
     panel = panel_of(labels_of("01/31/2024", days_of("01/31/2024")))
-    spec = PanelSpec.from_names("x", returns="return", weights=None, period="date", asset="asset")
+    _, spec = PanelSpec.resolve(panel, "x", period="date")
     query = fit_query(panel.lazy(), spec, SolverOptions(), n_blocks=5, on_failure=on_failure)
     answer, caught = warned(lambda: query.filter(pl.col("x0") > 0).collect(engine=engine))
     assert len(caught) == 1

@@ -11,10 +11,10 @@ from polars.testing import assert_frame_equal
 
 from vbase_py_utils import PanelError
 from vbase_py_utils.files import read_panel
-from vbase_py_utils.panel import PanelSpec
+from vbase_py_utils.panel import Roles
 from vbase_py_utils.storage import csv_panel
 
-SPEC = PanelSpec.from_names("x", returns="r", weights=None, period="p", asset="a")
+ROLES = Roles.of("x", returns="r", period="p", asset="a")
 EXPECTED = pl.DataFrame(
     {"p": ["2024-01", "2024-02"], "a": ["A", "B"], "r": [0.5, -1.0], "x": [1.0, None]}
 )
@@ -23,7 +23,7 @@ GOOD = b"p,a,r,x\n2024-01,A,0.5,1\n2024-02,B,-1,\n"
 
 def read(folder, data, name="p.csv", **options):
     (folder / name).write_bytes(data)
-    return read_panel(folder / name, SPEC, **options)
+    return read_panel(folder / name, ROLES, **options)
 
 
 SAME = {
@@ -90,7 +90,7 @@ def test_many_rows_over_several_blocks(tmp_path, monkeypatch):
 def test_a_header_alone_is_a_panel_without_rows(tmp_path, rows, end):
     answer = read(tmp_path, b"p,a,r,x" + (end + rows if end else b""))
     assert answer.shape == (0, 4)
-    assert answer.columns == SPEC.columns
+    assert answer.columns == ROLES.columns
     assert answer["r"].dtype == pl.Float64
 
 
@@ -205,14 +205,12 @@ def test_a_separator_that_is_wrong_is_named_with_the_right_one(tmp_path):
 
 
 def test_a_header_that_reads_with_two_separators_asks(tmp_path):
-    spec = PanelSpec.from_names(
-        [], returns="r", weights=None, period="p", asset="a", intercept=True
-    )
+    roles = Roles.of([], returns="r", period="p", asset="a", intercept=True)
     (tmp_path / "p.csv").write_text("p,a,r,;p;a;r;\n")
     with pytest.raises(
         PanelError, match=r"with the separator ',' and with ';'.* with --separator$"
     ):
-        read_panel(tmp_path / "p.csv", spec)
+        read_panel(tmp_path / "p.csv", roles)
 
 
 def test_a_missing_column_of_a_file_with_semicolons_lists_its_columns(tmp_path):

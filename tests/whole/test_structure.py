@@ -23,22 +23,32 @@ WINGS = {
     "kernel": ("", "arrays in, arrays out: no frames, no messages"),
     "periods": ("errors text", "what the order of keys is, without a panel"),
     "sources": ("periods arguments errors text", "foreign tables become Polars frames"),
-    "panel": ("sources forks arguments errors text", "roles, names, types and values of columns"),
-    "fit": ("kernel panel periods forks arguments errors text", "frames to arrays and back"),
-    "storage": ("panel periods arguments errors text", "where files are, and panels in csv"),
-    "files": ("storage sources panel periods errors text", "the documented functions on files"),
-    "prepare": ("fit kernel panel periods arguments errors text", "before the fit, by expressions"),
-    "analyse": ("fit kernel panel periods forks arguments errors text", "what many fits show"),
+    "keys": ("errors text", "which keys rows can have, and whether they are those of a panel"),
+    "panel": ("keys sources forks arguments errors text", "roles, names and types of columns"),
+    "fit": ("kernel panel keys periods forks arguments errors text", "frames to arrays and back"),
+    "storage": ("panel keys periods arguments errors text", "where files are, and panels in csv"),
+    "files": (
+        "storage sources panel keys periods errors text",
+        "the documented functions on files",
+    ),
+    "prepare": (
+        "fit kernel panel keys periods arguments errors text",
+        "before the fit, by expressions",
+    ),
+    "analyse": ("fit kernel panel keys periods forks arguments errors text", "what many fits show"),
     "plots": (
-        "analyse fit.schema fit.results panel arguments errors text",
+        "analyse fit.schema fit.results panel keys arguments errors text",
         "draws frames; knows neither how they were computed nor the solver",
     ),
     "report": (
-        "plots analyse fit.schema fit.results storage panel arguments errors text",
+        "plots analyse fit.schema fit.results storage panel keys arguments errors text",
         "charts and tables in a file",
     ),
-    "stats": ("fit kernel panel forks arguments errors text", "pandas in, pandas out"),
-    "__main__": ("fit kernel files storage panel periods demo errors text", "the command line"),
+    "stats": ("fit kernel panel keys forks arguments errors text", "pandas in, pandas out"),
+    "__main__": (
+        "fit kernel files storage panel keys periods demo errors text",
+        "the command line",
+    ),
     "__init__": ("analyse errors files fit plots prepare report", "shows what is public"),
 }
 # Inside two wings a line may import those above it, and nothing on its own line.

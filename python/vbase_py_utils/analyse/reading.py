@@ -14,15 +14,8 @@ from vbase_py_utils.fit.results import CrossSectionFits
 from vbase_py_utils.fit.schema import FACTOR
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.kernel.losses import FloatArray
-from vbase_py_utils.panel import (
-    PERIOD,
-    ArrowStream,
-    as_frame,
-    check_key_type,
-    holds_numbers,
-    label,
-    missing_keys,
-)
+from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, label, missing_keys
+from vbase_py_utils.panel import ArrowStream, as_frame, by_position, holds_numbers
 from vbase_py_utils.periods.order import check_time_order
 
 Fits: TypeAlias = CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame]
@@ -45,7 +38,7 @@ def read_factor_returns(
     check_process()
     if isinstance(factor_returns, CrossSectionFits):
         frame: pl.DataFrame | pl.LazyFrame = factor_returns.factor_returns
-        period = own_key(PERIOD, period, frame.collect_schema().names()[0])
+        period = own_key(PERIOD, period, factor_returns.estimated.period)
     else:
         frame = as_frame(
             factor_returns,
@@ -126,8 +119,8 @@ def read_table(
 
     if isinstance(source, CrossSectionFits):
         given = getattr(source, frame)
-        own = zip(asked.items(), given.collect_schema().names(), strict=False)
-        keys = {key: own_key(key, name, there) for (key, name), there in own}
+        own = {PERIOD: source.estimated.period, ASSET: source.estimated.asset}
+        keys = {key: own_key(key, name, own.get(key, key)) for key, name in asked.items()}
     else:
         given = as_frame(source, lambda names: [*keys_in(names).values(), *values], frame)
         keys = keys_in(given.collect_schema().names())
@@ -141,12 +134,19 @@ def read_table(
             raise PanelError.not_numeric("value", name, schema[name])
     for role, name in keys.items():
         check_key_type(role, name, schema[name])
-    # By position: Polars would read a name such as "^x$" as a pattern.
-    columns_of = {
-        name: pl.nth(schema.names().index(column)).alias(name)
-        for name, column in zip([*keys, *values], columns, strict=True)
-    }
-    table: pl.DataFrame = given.lazy().select(columns_of.values()).collect()
+    column_of = by_position(schema.names())
+    inner = zip([*keys, *values], columns, strict=True)
+    chosen = (column_of[column].alias(name) for name, column in inner)
+    table: pl.DataFrame = given.lazy().select(chosen).collect()
+    _check_keys(table, keys)
+    if use is not None:
+        check_time_order(table[PERIOD], keys[PERIOD], use)
+    numbers = pl.col(values).cast(pl.Float64)
+    return table.with_columns(pl.when(numbers.is_finite()).then(numbers))
+
+
+def _check_keys(table: pl.DataFrame, keys: Mapping[str, str]) -> None:
+    """Raise PanelError for keys that are missing or repeat; ``keys``: our names to the user's."""
     for role, column in keys.items():
         absent = missing_keys(table[role])
         if absent.any():
@@ -157,10 +157,6 @@ def read_table(
     if not repeats.is_empty():
         example = ", ".join(label(repeats[role]) for role in keys)
         raise PanelError.repeated_keys(list(keys.values()), repeats.height, example)
-    if use is not None:
-        check_time_order(table[PERIOD], keys[PERIOD], use)
-    numbers = pl.col(values).cast(pl.Float64)
-    return table.with_columns(pl.when(numbers.is_finite()).then(numbers))
 
 
 def floats(values: pl.Series) -> FloatArray:

@@ -49,7 +49,8 @@ from vbase_py_utils.kernel.period_fits import (
 )
 from vbase_py_utils.kernel.portfolios import Holdings, factor_holdings
 from vbase_py_utils.kernel.threads import one_blas_thread
-from vbase_py_utils.panel import ASSET, PERIOD, RETURN, PanelSpec, label
+from vbase_py_utils.keys import ASSET, PERIOD, label
+from vbase_py_utils.panel import RETURN, PanelSpec
 from vbase_py_utils.text import counted, listed
 
 OnFailure = Literal["null", "raise"]

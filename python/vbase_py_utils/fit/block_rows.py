@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from vbase_py_utils.kernel.categories import Members
 from vbase_py_utils.kernel.losses import FloatArray
-from vbase_py_utils.panel import PERIOD, RETURN, WEIGHT, PanelSpec
+from vbase_py_utils.keys import PERIOD
+from vbase_py_utils.panel import RETURN, WEIGHT, PanelSpec
 
 
 @dataclass(frozen=True, slots=True)

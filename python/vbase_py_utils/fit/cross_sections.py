@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, TypedDict, Unpack, get_args, overload
+from typing import TypedDict, Unpack, get_args, overload
 
 import polars as pl
-from polars.selectors import Selector
 
 from vbase_py_utils.arguments import check_choice, check_flag
 from vbase_py_utils.fit.block import OnFailure
 from vbase_py_utils.fit.progress import check_progress
 from vbase_py_utils.fit.query import blocks_of, fit_frame, fit_query, portfolio_query
 from vbase_py_utils.fit.results import CrossSectionFits
-from vbase_py_utils.fit.schema import check_key_names, wide_factor_returns
+from vbase_py_utils.fit.schema import check_key_names, wide_columns
 from vbase_py_utils.kernel.covariance import CovType
 from vbase_py_utils.kernel.losses import HUBER_T
 from vbase_py_utils.kernel.period_fits import SolverOptions
-from vbase_py_utils.panel import ArrowStream, PanelSpec, as_frame, selected
-
-# Exposure columns: a name, names in the order of the answer, or a selector.
-Exposures: TypeAlias = str | Iterable[str] | Selector
+from vbase_py_utils.panel import ArrowStream, Exposures, Frame, PanelSpec, RoleNames, by_position
 
 
-class FitArguments(TypedDict, total=False):
-    """The keyword arguments of the estimating functions; meanings in ``factor_returns``."""
+class FitArguments(RoleNames, total=False):
+    """The keyword arguments of the estimating functions, for a type checker.
 
-    intercept: bool
-    categories: Mapping[str, str | None] | None
-    returns: str
-    weights: str | None
-    period: str
-    asset: str
+    Meanings and defaults are in ``factor_returns``.
+
+    Examples
+    --------
+    >>> from vbase_py_utils import FitArguments, factor_returns, fit_cross_sections
+    >>> from vbase_py_utils.demo import simulated_panel
+    >>> panel, _ = simulated_panel()
+    >>> same: FitArguments = {"weights": "weight", "tol": 1e-8}
+    >>> quick = factor_returns(panel, "Factor_0", **same)
+    >>> fit_cross_sections(panel, "Factor_0", **same).factor_returns.equals(quick)
+    True
+    """
+
     huber_t: float
     cov_type: CovType
     on_failure: OnFailure
@@ -88,9 +92,9 @@ def factor_returns(
         Column name or a list of names, in the order of the answer; numeric or Boolean. May be empty
         beside an intercept. A Polars selector, such as ``cs.starts_with("style_")``, takes the
         columns it matches, in the order of the panel, without those that have another role here.
-    intercept
+    intercept : default False
         Add a factor "intercept", to which every asset has an exposure of one, before the others.
-    categories
+    categories : default None
         Columns of categories, as ``{"sector": "market_cap", "country": None}``: an exposure of one
         or zero for each category, named "sector=Energy", family by family after the others, in the
         order of the Enum. Text, or a Categorical, is taken as the Enum of its sorted values,
@@ -99,24 +103,24 @@ def factor_returns(
         total of the named column over the category's usable rows; ``None`` weights all categories
         equally. The constraint also holds without an intercept, but then no factor represents the
         market.
-    returns, weights, period, asset
+    returns, weights, period, asset : default "return", None, "period", "asset"
         Column names. ``weights`` are regression weights, proportional to 1 / variance; ``None``
         weights all rows equally.
-    huber_t
+    huber_t : default 1.345
         Tuning constant in units of the residual scale; infinity gives weighted least squares.
-    cov_type
+    cov_type : default "sandwich"
         Ignored here. Accepted so that the same keyword arguments work for ``fit_cross_sections``.
-    on_failure
+    on_failure : default "null"
         "null": a period without an answer is a row of nulls, and one that ran out of steps keeps
         its last numbers. "raise": FitError names either.
-    tol, max_iter
+    tol, max_iter : default 1e-10, 1000
         Stop when no fitted value moves by more than ``tol`` scales, or after ``max_iter`` steps.
-    sorted_by_period
+    sorted_by_period : default False
         Promise that periods ascend in time; text that sorts otherwise is refused. A LazyFrame is
         then read once, in batches: neither it nor, into a sink, the answer need fit in memory.
         Filters on the period and limits, set on the answer, restrict what is read; what is not read
         is not checked.
-    progress
+    progress : default False
         Show a bar that counts periods, on a terminal or in a notebook (extra ``progress``).
 
     Returns
@@ -164,11 +168,7 @@ def factor_returns(
     │ 2023-01 ┆ 0.0203 │
     └─────────┴────────┘
     """
-    check_choice("cov_type", cov_type, get_args(CovType))
-    check_choice("on_failure", on_failure, get_args(OnFailure))
-    sorted_by_period = check_flag("sorted_by_period", sorted_by_period)
-    progress = check_flag("progress", progress)
-    frame, spec = _with_roles(
+    ready = _prepared(
         panel,
         exposures,
         intercept=intercept,
@@ -177,17 +177,15 @@ def factor_returns(
         weights=weights,
         period=period,
         asset=asset,
+        huber_t=huber_t,
+        cov_type=cov_type,
+        on_failure=on_failure,
+        tol=tol,
+        max_iter=max_iter,
+        sorted_by_period=sorted_by_period,
+        progress=progress,
     )
-    options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
-    check_progress(progress=progress)
-    ways: _Ways = {
-        "on_failure": on_failure,
-        "sorted_by_period": sorted_by_period,
-        "progress": progress,
-    }
-    if isinstance(frame, pl.LazyFrame):
-        return wide_factor_returns(fit_query(frame, spec, options, **ways), spec)
-    return wide_factor_returns(fit_frame(frame, spec, options, **ways), spec)
+    return ready.fits().select(wide_columns(ready.spec))
 
 
 @overload
@@ -225,13 +223,17 @@ def fit_cross_sections(
 
     Parameters
     ----------
-    panel, exposures, intercept, categories, returns, weights
+    panel, exposures
         As in ``factor_returns``.
-    huber_t, on_failure, tol, max_iter, sorted_by_period, progress
+    intercept, categories, returns, weights : default False, None, "return", None
         As in ``factor_returns``.
-    period, asset
+    huber_t, on_failure, tol, max_iter : default 1.345, "null", 1e-10, 1000
+        As in ``factor_returns``.
+    sorted_by_period, progress : default False, False
+        As in ``factor_returns``.
+    period, asset : default "period", "asset"
         Key columns; they may not have the name of another column of the frames below.
-    cov_type
+    cov_type : default "sandwich"
         "sandwich": standard errors that are consistent whatever the weights are, but too small for
         a factor that few assets carry, or few large weights. "H1": those statsmodels gives by
         default, right where weights are proportional to 1 / variance.
@@ -266,11 +268,7 @@ def fit_cross_sections(
     >>> fits.diagnostics.select("n_assets", "n_excluded", "status").row(0)
     (5, 0, 'converged')
     """
-    check_choice("cov_type", cov_type, get_args(CovType))
-    check_choice("on_failure", on_failure, get_args(OnFailure))
-    sorted_by_period = check_flag("sorted_by_period", sorted_by_period)
-    progress = check_flag("progress", progress)
-    frame, spec = _with_roles(
+    ready = _prepared(
         panel,
         exposures,
         intercept=intercept,
@@ -279,71 +277,88 @@ def fit_cross_sections(
         weights=weights,
         period=period,
         asset=asset,
+        huber_t=huber_t,
+        cov_type=cov_type,
+        on_failure=on_failure,
+        tol=tol,
+        max_iter=max_iter,
+        sorted_by_period=sorted_by_period,
+        progress=progress,
     )
-    check_key_names(spec)
+    check_key_names(ready.spec)
+    periods, beside = ready.fits(cov_type), (ready.spec, ready.options, cov_type)
+    if isinstance(periods, pl.LazyFrame):
+        return CrossSectionFits(periods, *beside, ready.portfolios())
+    return CrossSectionFits(periods, *beside, ready.portfolios())
+
+
+class _Ways(TypedDict):
+    """How a query is run."""
+
+    on_failure: OnFailure
+    sorted_by_period: bool
+    progress: bool
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A call whose arguments have been checked, and whose panel has been read."""
+
+    frame: Frame
+    spec: PanelSpec
+    options: SolverOptions
+    ways: _Ways
+
+    def fits(self, cov_type: CovType | None = None) -> Frame:
+        """Fit the panel, or plan it if it is lazy: rows as of ``fit_block``."""
+        if isinstance(self.frame, pl.LazyFrame):
+            return fit_query(self.frame, self.spec, self.options, cov_type=cov_type, **self.ways)
+        return fit_frame(self.frame, self.spec, self.options, cov_type=cov_type, **self.ways)
+
+    def portfolios(self) -> Callable[[], pl.LazyFrame]:
+        """Give what plans the factor portfolios, whenever they are asked for."""
+        if isinstance(self.frame, pl.LazyFrame):
+            return partial(
+                portfolio_query,
+                self.frame,
+                self.spec,
+                self.options,
+                on_failure=self.ways["on_failure"],
+                sorted_by_period=self.ways["sorted_by_period"],
+            )
+        # What the portfolios need of the panel stays in memory with the fits.
+        column = by_position(self.frame.columns)
+        needed = self.frame.select(column[name] for name in self.spec.columns)
+        n_blocks = blocks_of(self.frame)
+        return partial(
+            portfolio_query, needed, self.spec, self.options, n_blocks=n_blocks, warn=False
+        )
+
+
+def _prepared(
+    panel: Frame | ArrowStream,
+    exposures: Exposures,
+    *,
+    huber_t: float,
+    cov_type: CovType,
+    on_failure: OnFailure,
+    tol: float,
+    max_iter: int,
+    sorted_by_period: bool,
+    progress: bool,
+    **names: Unpack[RoleNames],
+) -> _Prepared:
+    """Check the arguments of an estimating function, and read its panel; meanings there."""
+    check_choice("cov_type", cov_type, get_args(CovType))
+    check_choice("on_failure", on_failure, get_args(OnFailure))
+    sorted_by_period = check_flag("sorted_by_period", sorted_by_period)
+    progress = check_flag("progress", progress)
+    frame, spec = PanelSpec.resolve(panel, exposures, **names)
     options = SolverOptions(huber_t=huber_t, tol=tol, max_iter=max_iter)
     check_progress(progress=progress)
     ways: _Ways = {
         "on_failure": on_failure,
-        "cov_type": cov_type,
         "sorted_by_period": sorted_by_period,
         "progress": progress,
     }
-    if isinstance(frame, pl.LazyFrame):
-        periods = fit_query(frame, spec, options, **ways)
-        portfolios = partial(
-            portfolio_query,
-            frame,
-            spec,
-            options,
-            on_failure=on_failure,
-            sorted_by_period=sorted_by_period,
-        )
-        return CrossSectionFits(periods, spec, options, cov_type, portfolios)
-    fits = fit_frame(frame, spec, options, **ways)
-    # What the portfolios need of the panel stays in memory with the fits.
-    needed = frame.select(pl.nth(frame.columns.index(name)) for name in spec.columns)
-    portfolios = partial(
-        portfolio_query, needed, spec, options, n_blocks=blocks_of(frame), warn=False
-    )
-    return CrossSectionFits(fits, spec, options, cov_type, portfolios)
-
-
-class _Roles(TypedDict):
-    """The names beside the exposures."""
-
-    intercept: bool
-    categories: Mapping[str, str | None] | None
-    returns: str
-    weights: str | None
-    period: str
-    asset: str
-
-
-def _with_roles(
-    panel: pl.DataFrame | pl.LazyFrame | ArrowStream, exposures: Exposures, **roles: Unpack[_Roles]
-) -> tuple[pl.DataFrame | pl.LazyFrame, PanelSpec]:
-    """Check the names, and read the categories from the panel's types.
-
-    A selector takes the columns that have no other role. In memory, text is made an Enum.
-    """
-    if isinstance(exposures, Selector):
-        beside: _Roles = {**roles, "intercept": True}
-        others = PanelSpec.from_names((), **beside).columns
-        panel = as_frame(panel, others, others="offer")
-        names = selected("exposures", exposures, panel.collect_schema())
-        exposures = [name for name in names if name not in others]
-    spec = PanelSpec.from_names(exposures, **roles)
-    frame = as_frame(panel, spec.columns)
-    if isinstance(frame, pl.DataFrame):
-        frame = spec.with_enums(frame)
-    return frame, spec.with_categories(frame.collect_schema())
-
-
-class _Ways(TypedDict, total=False):
-    """How a query is run and what it gives beside the estimates."""
-
-    on_failure: OnFailure
-    cov_type: CovType | None
-    sorted_by_period: bool
-    progress: bool
+    return _Prepared(frame, spec, options, ways)

@@ -15,7 +15,8 @@ from polars.io.plugins import register_io_source
 
 from vbase_py_utils.fit.progress import counting
 from vbase_py_utils.kernel.threads import map_ahead
-from vbase_py_utils.panel import PERIOD, PanelSpec
+from vbase_py_utils.keys import PERIOD, check_order
+from vbase_py_utils.panel import PanelSpec, by_position
 from vbase_py_utils.periods.order import check_time_order, may_be_disordered
 
 # A block is cut when it has so many numbers, 28 MB, and read in pieces: larger blocks are faster,
@@ -72,15 +73,15 @@ def _batches(
     panel: pl.LazyFrame, spec: PanelSpec, conditions: list[pl.Expr]
 ) -> Iterator[pl.DataFrame]:
     """Run the query of the panel and give its rows in batches, as ``PanelSpec.select`` does."""
-    schema = panel.collect_schema()
     size = max(1, block_rows(len(spec.columns)) // PIECES)
     if conditions:
-        yield from _collected(spec.select(panel, schema).filter(*conditions), size)
+        yield from _collected(spec.select(panel).filter(*conditions), size)
         return
     # A step that computes would hold dozens of batches in Polars' engine, so that comes after.
-    columns = panel.select(pl.nth(schema.names().index(name)) for name in spec.columns)
+    column = by_position(panel.collect_schema().names())
+    columns = panel.select(column[name] for name in spec.columns)
     for batch in _collected(columns, size):
-        yield spec.select(batch.lazy(), batch.schema).collect(engine="in-memory")
+        yield spec.select(batch.lazy()).collect(engine="in-memory")
 
 
 def _collected(query: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
@@ -116,7 +117,7 @@ def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator
         runs = keys.rle().struct.unnest()
         periods = runs["value"] if last is None else pl.concat([last, runs["value"]])
         times.add(runs["value"])
-        spec.check_order(periods, partial=True)
+        check_order(periods, spec.period, partial=True)
         goes_on = last is not None and len(runs) == 1 and periods.n_unique() == 1
         n_open = runs["len"][-1] + (n_open if goes_on else 0)
         last = keys.tail(1)

@@ -18,7 +18,8 @@ from vbase_py_utils.fit.progress import Done, counting
 from vbase_py_utils.fit.schema import fit_schema, portfolio_schema
 from vbase_py_utils.kernel.covariance import CovType
 from vbase_py_utils.kernel.period_fits import SolverOptions
-from vbase_py_utils.panel import PERIOD, PanelSpec
+from vbase_py_utils.keys import PERIOD, check_order
+from vbase_py_utils.panel import PanelSpec
 from vbase_py_utils.periods.order import (
     check_time_order,
     check_time_type,
@@ -52,12 +53,11 @@ def fit_frame(
     warn: bool = True,
 ) -> pl.DataFrame:
     """Run the query of ``fit_query`` on a panel in memory."""
-    spec.check_schema(panel.schema)
     # Without its name, which Polars might read as a pattern.
     periods = panel.get_column(spec.period).alias(PERIOD)
     if sorted_by_period:
         check_time_order(periods, spec.period, SORTED)
-        spec.check_order(periods, partial=False)
+        check_order(periods, spec.period, partial=False)
     try:
         with counting(periods.n_unique() if progress else None, progress=progress) as done:
             query = fit_query(
@@ -74,7 +74,7 @@ def fit_frame(
             fits = query.collect(engine="in-memory")
     except PanelError:
         # The block that failed could count its own rows only.
-        spec.check_values(spec.select(panel.lazy(), panel.schema).collect(), partial=False)
+        spec.check_values(spec.select(panel.lazy()).collect(), partial=False)
         raise
     if warn:
         warn_unless_time_order(fits[PERIOD], spec.period)
@@ -107,7 +107,6 @@ def fit_query(
     ``warn``: whether the query warns of text whose order is not that of time.
     """
     schema = panel.collect_schema()
-    spec.check_schema(schema)
     out = fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
     fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type, done=done)
     if sorted_by_period:
@@ -144,7 +143,7 @@ def _by_blocks(
     n_blocks: int,
 ) -> pl.LazyFrame:
     """Call ``fit`` on blocks of whole periods; its rows in the order of the periods."""
-    rows = spec.select(panel, panel.collect_schema())
+    rows = spec.select(panel)
     if n_blocks == 1:
         return rows.map_batches(fit, schema=out, **NO_PUSHDOWN)
     block = pl.col(PERIOD).hash() % n_blocks

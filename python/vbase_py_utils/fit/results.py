@@ -6,12 +6,13 @@ import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic
+from typing import Generic, overload
 
 import polars as pl
 
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.schema import (
+    COEFFICIENTS,
     DIAGNOSTICS,
     FACTOR,
     FACTOR_RETURN,
@@ -26,16 +27,61 @@ from vbase_py_utils.fit.schema import (
     T_STAT,
     Frame,
     inner_std_errors,
-    wide_factor_returns,
+    wide_columns,
 )
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.kernel.covariance import CovType
 from vbase_py_utils.kernel.period_fits import SolverOptions
-from vbase_py_utils.panel import ASSET, PERIOD, PanelSpec, label
+from vbase_py_utils.keys import ASSET, PERIOD, label
+from vbase_py_utils.panel import Family, PanelSpec
 from vbase_py_utils.text import one_line
 
+# Frames, and their columns, under the names inside.
+INNER_COLUMNS = {
+    "coefficients": (PERIOD, *COEFFICIENTS),
+    "specific_returns": (PERIOD, ASSET, *SPECIFIC_RETURNS),
+    "diagnostics": (PERIOD, *DIAGNOSTICS),
+    "bad_periods": (PERIOD, STATUS, REASON),
+}
 # What a line of the summary holds.
 SHOWN_FACTORS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """What was estimated, and how: the arguments of ``fit_cross_sections``.
+
+    Attributes
+    ----------
+    period, asset, returns
+        Column names.
+    weights
+        Column of regression weights; ``None``: all rows weighted equally.
+    exposures
+        Column names, in the order of the answer.
+    intercept
+        Whether there is a factor "intercept".
+    families
+        The families of categories: of each its ``column``, the column of its ``weights`` or
+        ``None``, and its ``categories``.
+    factors
+        Names of all factors, in the order of the answer.
+    huber_t
+        Tuning constant in units of the residual scale; infinity: weighted least squares.
+    cov_type
+        Kind of standard errors.
+    """
+
+    period: str
+    asset: str
+    returns: str
+    weights: str | None
+    exposures: tuple[str, ...]
+    intercept: bool
+    families: tuple[Family, ...]
+    factors: tuple[str, ...]
+    huber_t: float
+    cov_type: CovType
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,10 +109,27 @@ class CrossSectionFits(Generic[Frame]):
     _cov_type: CovType
     _portfolios: Callable[[], pl.LazyFrame]
 
+    @property
+    def estimated(self) -> Estimated:
+        """What was estimated, and how."""
+        spec = self._spec
+        return Estimated(
+            period=spec.period,
+            asset=spec.asset,
+            returns=spec.returns,
+            weights=spec.weights,
+            exposures=spec.exposures,
+            intercept=spec.intercept,
+            families=spec.families,
+            factors=spec.factors,
+            huber_t=self._options.huber_t,
+            cov_type=self._cov_type,
+        )
+
     @cached_property
     def factor_returns(self) -> Frame:
         """A row per period: period, then a Float64 column per factor, as from factor_returns."""
-        return wide_factor_returns(self._periods, self._spec)
+        return self._periods.select(wide_columns(self._spec))
 
     @cached_property
     def coefficients(self) -> Frame:
@@ -79,17 +142,7 @@ class CrossSectionFits(Generic[Frame]):
         variance. Categories without a usable row have neither return nor error; one that is alone
         in its family has zero for both, and no t-value.
         """
-        wide = {
-            FACTOR: pl.lit(list(self._spec.factors), dtype=pl.List(pl.String)),
-            FACTOR_RETURN: pl.concat_list(self._spec.inner_factors),
-            STD_ERROR: pl.concat_list(inner_std_errors(self._spec)),
-        }
-        t_stat = pl.col(FACTOR_RETURN) / pl.col(STD_ERROR)
-        return (
-            self._periods.select(PERIOD, **wide)
-            .explode(*wide)
-            .select(self._period, *wide, pl.when(t_stat.is_finite()).then(t_stat).alias(T_STAT))
-        )
+        return self._under_own_names("coefficients")
 
     @cached_property
     def specific_returns(self) -> Frame:
@@ -99,13 +152,7 @@ class CrossSectionFits(Generic[Frame]):
         their exposures are there, a specific return where the return is too, and no robustness
         weight.
         """
-        rows = (ASSET, *SPECIFIC_RETURNS)
-        asset = pl.col(ASSET).alias(self._spec.asset)
-        return (
-            self._periods.select(PERIOD, *rows)
-            .explode(*rows)
-            .select(self._period, asset, *SPECIFIC_RETURNS)
-        )
+        return self._under_own_names("specific_returns")
 
     @cached_property
     def diagnostics(self) -> Frame:
@@ -124,14 +171,12 @@ class CrossSectionFits(Generic[Frame]):
         - rank_deficient: collinear exposures or categories, no estimate;
         - too_few_assets: fewer than factors to estimate, no estimate.
         """
-        return self._periods.select(self._period, *DIAGNOSTICS)
+        return self._under_own_names("diagnostics")
 
     @cached_property
     def bad_periods(self) -> Frame:
         """A row per period with another status than converged: period, status, reason in words."""
-        return self._periods.filter(pl.col(REASON).is_not_null()).select(
-            self._period, STATUS, REASON
-        )
+        return self._under_own_names("bad_periods")
 
     @property
     def factor_portfolios(self) -> Frame:
@@ -173,15 +218,51 @@ class CrossSectionFits(Generic[Frame]):
         check_process()
         return self._fits
 
-    @property
-    def _period(self) -> pl.Expr:
-        return pl.col(PERIOD).alias(self._spec.period)
+    def _inner(self, frame: str) -> Frame:
+        periods, names = self._periods, INNER_COLUMNS[frame]
+        match frame:
+            case "coefficients":
+                wide = {
+                    FACTOR: pl.lit(list(self._spec.factors), dtype=pl.List(pl.String)),
+                    FACTOR_RETURN: pl.concat_list(self._spec.inner_factors),
+                    STD_ERROR: pl.concat_list(inner_std_errors(self._spec)),
+                }
+                t_stat = pl.col(FACTOR_RETURN) / pl.col(STD_ERROR)
+                periods = periods.select(PERIOD, **wide).explode(*wide)
+                periods = periods.with_columns(
+                    pl.when(t_stat.is_finite()).then(t_stat).alias(T_STAT)
+                )
+            case "specific_returns":
+                periods = periods.select(names).explode(names[1:])
+            case "bad_periods":
+                periods = periods.filter(pl.col(REASON).is_not_null())
+        return periods.select(names)
+
+    def _under_own_names(self, frame: str) -> Frame:
+        keys = {PERIOD: self._spec.period, ASSET: self._spec.asset}
+        return self._inner(frame).select(
+            pl.col(name).alias(keys.get(name, name)) for name in INNER_COLUMNS[frame]
+        )
 
     def __repr__(self) -> str:
         return _as_text(*_summary(self._periods, self._spec))
 
     def _repr_html_(self) -> str:
         return _as_html(*_summary(self._periods, self._spec))
+
+
+@overload
+def inner_frame(fits: CrossSectionFits[pl.DataFrame], frame: str) -> pl.DataFrame: ...
+@overload
+def inner_frame(fits: CrossSectionFits[pl.LazyFrame], frame: str) -> pl.LazyFrame: ...
+def inner_frame(
+    fits: CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame], frame: str
+) -> pl.DataFrame | pl.LazyFrame:
+    """Give a frame of INNER_COLUMNS, with the keys PERIOD and ASSET whatever the user's names are.
+
+    For the rest of the package: the frames that users see have their own names for the keys.
+    """
+    return fits._inner(frame)
 
 
 def _summary(periods: pl.DataFrame | pl.LazyFrame, spec: PanelSpec) -> tuple[str, dict[str, str]]:

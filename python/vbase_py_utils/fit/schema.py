@@ -8,7 +8,8 @@ import polars as pl
 
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.kernel.period_fits import Status
-from vbase_py_utils.panel import ASSET, PERIOD, PanelSpec
+from vbase_py_utils.keys import ASSET, PERIOD
+from vbase_py_utils.panel import PanelSpec
 
 
 def fit_schema(
@@ -80,10 +81,10 @@ def inner_std_errors(spec: PanelSpec) -> list[str]:
     return [f"std_error of {name}" for name in spec.inner_factors]
 
 
-def wide_factor_returns(fits: Frame, spec: PanelSpec) -> Frame:
+def wide_columns(spec: PanelSpec) -> list[pl.Expr]:
     """Pick period and estimates out of a frame of period fits, under the names the user gave."""
     names = {PERIOD: spec.period, **dict(zip(spec.inner_factors, spec.factors, strict=True))}
-    return fits.select(pl.col(inside).alias(name) for inside, name in names.items())
+    return [pl.col(inside).alias(name) for inside, name in names.items()]
 
 
 def check_key_names(spec: PanelSpec) -> None:

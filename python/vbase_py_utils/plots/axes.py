@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from vbase_py_utils.arguments import shown
-from vbase_py_utils.panel import label
+from vbase_py_utils.keys import label
 from vbase_py_utils.plots.data import FloatArray
 from vbase_py_utils.text import one_line
 

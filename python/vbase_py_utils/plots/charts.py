@@ -14,7 +14,8 @@ from vbase_py_utils.analyse.reading import FactorReturns, Fits, Frame, floats, r
 from vbase_py_utils.arguments import check_number
 from vbase_py_utils.fit.results import CrossSectionFits
 from vbase_py_utils.fit.schema import FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT
-from vbase_py_utils.panel import PERIOD, as_frame
+from vbase_py_utils.keys import PERIOD
+from vbase_py_utils.panel import as_frame
 from vbase_py_utils.plots.axes import (
     COLOURS,
     GREY,

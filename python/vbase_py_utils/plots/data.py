@@ -14,7 +14,7 @@ from vbase_py_utils.analyse.reading import FactorReturns, floats, read_factor_re
 from vbase_py_utils.arguments import check_names
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.schema import FACTOR
-from vbase_py_utils.panel import PERIOD, label
+from vbase_py_utils.keys import PERIOD, label
 
 FloatArray: TypeAlias = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from vbase_py_utils.fit.schema import (
     ROBUST_R_SQUARED,
     ROBUSTNESS_WEIGHT,
 )
-from vbase_py_utils.panel import ASSET, PERIOD, label
+from vbase_py_utils.keys import ASSET, PERIOD, label
 from vbase_py_utils.plots.axes import axes_for, draw_heat_map, draw_lines, label_names, label_steps
 from vbase_py_utils.plots.data import running_median, window_for
 

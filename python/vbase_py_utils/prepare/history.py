@@ -19,18 +19,11 @@ from vbase_py_utils.arguments import (
     shown,
 )
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.fit.results import CrossSectionFits, inner_frame
+from vbase_py_utils.fit.schema import ROBUSTNESS_WEIGHT, SPECIFIC_RETURN
 from vbase_py_utils.kernel.past_variance import past_mean_squares
-from vbase_py_utils.panel import (
-    ASSET,
-    PERIOD,
-    WEIGHT,
-    ArrowStream,
-    PanelSpec,
-    as_frame,
-    check_key_type,
-    holds_numbers,
-)
+from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, check_values
+from vbase_py_utils.panel import WEIGHT, ArrowStream, as_frame, by_position, holds_numbers
 from vbase_py_utils.periods.order import check_time_order, check_time_type
 
 # Names inside the queries, beside those of the panel.
@@ -135,8 +128,7 @@ def lag_exposures(
     schema = frame.collect_schema()
     _check_columns("lagged", names, schema, period, asset)
     check_time_type(schema[period], period, "lag_exposures")
-    spec = PanelSpec(period, asset, "", ())
-    rows = _checked_rows(frame.lazy(), schema, spec, "lag_exposures")
+    rows = _checked_rows(frame.lazy(), period, asset, use="lag_exposures")
     rows = rows.with_columns(pl.col(PERIOD).rank("dense").cast(pl.Int64).alias(NUMBER))
     inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
     past = {name: f"past {inner[name]}" for name in names}
@@ -245,8 +237,8 @@ def inverse_variance_weights(
     if not isinstance(fits, CrossSectionFits):
         raise TypeError(f"fits is {shown(fits)}, expected the result of fit_cross_sections")
     weights, name = check_optional_name("weights", weights), check_name("name", name)
-    specific = fits.specific_returns.lazy()
-    period, asset = specific.collect_schema().names()[:2]
+    specific = inner_frame(fits, "specific_returns").lazy()
+    period, asset = fits.estimated.period, fits.estimated.asset
     frame = as_frame(panel, [period, asset, weights], others="keep")
     schema = frame.collect_schema()
     _check_columns("weights", [] if weights is None else [weights], schema, period, asset)
@@ -255,11 +247,11 @@ def inverse_variance_weights(
     if name in schema:
         raise PanelError.existing_column(name)
     for role, key in ((PERIOD, period), (ASSET, asset)):
-        theirs = specific.collect_schema()[key]
+        theirs = specific.collect_schema()[role]
         if schema[key] != theirs:
             raise PanelError.other_key_type(role, key, schema[key], theirs)
     check_time_type(schema[period], period, WEIGHTS)
-    rows = _checked_rows(frame.lazy(), schema, PanelSpec(period, asset, "", (), weights))
+    rows = _checked_rows(frame.lazy(), period, asset, weights)
     inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
     decay = 1.0 if half_life is None else 0.5 ** (1 / half_life)
     precision = partial(_past_precision, decay=decay, min_periods=int(min_periods), cut=float(cut))
@@ -286,8 +278,8 @@ def _with_history(
 
     ``specific``: the specific returns of the fits, of which those that were used count.
     """
-    used = pl.when(pl.nth(4).is_not_null()).then(pl.nth(3))
-    returns = specific.select(pl.nth(0).alias(PERIOD), pl.nth(1).alias(ASSET), used.alias(SPECIFIC))
+    used = pl.when(pl.col(ROBUSTNESS_WEIGHT).is_not_null()).then(SPECIFIC_RETURN)
+    returns = specific.select(PERIOD, ASSET, used.alias(SPECIFIC))
     history = rows.join(returns, on=[PERIOD, ASSET], how="full", coalesce=True)
     history = history.with_columns(_informative().alias(SPECIFIC)).with_columns(**_squares())
 
@@ -360,28 +352,31 @@ def _shrunk(shrinkage: float, max_ratio: float) -> pl.Expr:
 
 
 def _checked_rows(
-    rows: pl.LazyFrame, schema: pl.Schema, spec: PanelSpec, use: str | None = None
+    rows: pl.LazyFrame, period: str, asset: str, weights: str | None = None, use: str | None = None
 ) -> pl.LazyFrame:
     """Give all columns, in their order, names that no query misreads, and check the keys.
 
     ``use``: what needs the order of the periods, if anything does.
 
-    The keys are PERIOD and ASSET. If ``spec`` has weights, or none are wanted, WEIGHT is the last
-    column: the weights, Float64, null where missing, or one.
+    The keys are PERIOD and ASSET. The last column is WEIGHT: the weights, Float64, null where they
+    are missing, or one.
     """
+    column_of = by_position(rows.collect_schema().names())
     weight = pl.lit(1.0)
-    if spec.weights is not None:
-        values = pl.nth(schema.names().index(spec.weights)).cast(pl.Float64)
+    if weights is not None:
+        values = column_of[weights].cast(pl.Float64)
         weight = pl.when(values.is_finite()).then(values)
-    keys = {spec.period: PERIOD, spec.asset: ASSET}
+    keys = {period: PERIOD, asset: ASSET}
     named = (
-        pl.nth(i).alias(keys.get(name, f"column {i}")) for i, name in enumerate(schema.names())
+        column.alias(keys.get(name, f"column {i}"))
+        for i, (name, column) in enumerate(column_of.items())
     )
+    checked = {} if weights is None else {WEIGHT: ("weights", weights)}
 
     def check(frame: pl.DataFrame) -> pl.DataFrame:
-        spec.check_values(frame, partial=False)
+        check_values(frame, period, asset, checked, partial=False)
         if use is not None:
-            check_time_order(frame[PERIOD], spec.period, use)
+            check_time_order(frame[PERIOD], period, use)
         return frame
 
     return rows.select(*named, weight.alias(WEIGHT)).map_batches(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from math import isinf
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,18 @@ import polars as pl
 from vbase_py_utils.analyse.premia import Lags, check_lags, fama_macbeth
 from vbase_py_utils.analyse.reading import Fits, read_factor_returns
 from vbase_py_utils.arguments import shown
-from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.fit.results import CrossSectionFits, inner_frame
 from vbase_py_utils.fit.schema import (
     N_ASSETS,
     N_DOWNWEIGHTED,
     N_EXCLUDED,
     R_SQUARED,
-    REASON,
     ROBUST_R_SQUARED,
     ROBUSTNESS_WEIGHT,
     SPECIFIC_RETURN,
     STATUS,
 )
-from vbase_py_utils.panel import ASSET, PERIOD, label
+from vbase_py_utils.keys import ASSET, PERIOD, label
 from vbase_py_utils.storage.places import check_place, whole_file
 from vbase_py_utils.text import needs, one_line, printable
 
@@ -120,7 +119,8 @@ def _page(given: Fits, title: str, lags: Lags) -> str:
     premia = fama_macbeth(fits, lags=lags)
     return environment.get_template("report.html").render(
         title=printable(title),
-        estimated=_estimated(fits),
+        estimated=fits.estimated,
+        robust=isfinite(fits.estimated.huber_t),
         coverage=_coverage(fits),
         statuses=_rows(fits.diagnostics.group_by(STATUS).len("periods").sort(STATUS)),
         bad_periods=_rows(_bad_periods(fits)),
@@ -133,25 +133,10 @@ def _page(given: Fits, title: str, lags: Lags) -> str:
     )
 
 
-def _estimated(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
-    """Say what was asked for."""
-    spec, huber_t = fits._spec, fits._options.huber_t
-    return {
-        "returns": spec.returns,
-        "weights": spec.weights,
-        "intercept": spec.intercept,
-        "exposures": spec.exposures,
-        "families": spec.families,
-        "n_factors": len(spec.factors),
-        "huber_t": None if isinf(huber_t) else huber_t,
-        "cov_type": fits._cov_type,
-    }
-
-
 def _coverage(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
     """Count periods, assets and rows."""
-    diagnostics = fits.diagnostics
-    periods, assets = diagnostics.to_series(0), fits.specific_returns.to_series(1)
+    diagnostics = inner_frame(fits, "diagnostics")
+    periods, assets = diagnostics[PERIOD], inner_frame(fits, "specific_returns")[ASSET]
     used, left_out = diagnostics[N_ASSETS], int(diagnostics[N_EXCLUDED].sum())
     return {
         "n_periods": len(periods),
@@ -167,7 +152,7 @@ def _coverage(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
 
 
 def _bad_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
-    return fits.bad_periods.select(pl.nth(0).alias(PERIOD), STATUS, REASON)
+    return inner_frame(fits, "bad_periods")
 
 
 def _worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
@@ -178,8 +163,8 @@ def _worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
     """
     share = (1 - pl.col(ROBUSTNESS_WEIGHT)).mean().alias("share")
     worst = _weighted(fits).group_by(PERIOD).agg(share, *_at_least_weight(ASSET))
-    counts = fits.diagnostics.select(
-        pl.nth(0).alias(PERIOD), N_ASSETS, N_DOWNWEIGHTED, R_SQUARED, ROBUST_R_SQUARED
+    counts = inner_frame(fits, "diagnostics").select(
+        PERIOD, N_ASSETS, N_DOWNWEIGHTED, R_SQUARED, ROBUST_R_SQUARED
     )
     worst = worst.filter(pl.col("share") > 0).sort("share", PERIOD, descending=[True, False])
     return worst.head(MOST_AFFECTED).join(counts, on=PERIOD, how="left", maintain_order="left")
@@ -208,8 +193,7 @@ def _worst_assets(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
 
 def _weighted(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
     """Give the specific returns of the rows that were used, with their keys under our names."""
-    keys = (pl.nth(place).alias(key) for place, key in enumerate((PERIOD, ASSET)))
-    rows = fits.specific_returns.select(*keys, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT)
+    rows = inner_frame(fits, "specific_returns")
     return rows.filter(pl.col(ROBUSTNESS_WEIGHT).is_not_null())
 
 

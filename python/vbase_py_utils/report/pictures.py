@@ -7,8 +7,10 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from threading import Lock
+from typing import NamedTuple
 from warnings import catch_warnings, filterwarnings
 
 import matplotlib as mpl
@@ -17,8 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vbase_py_utils import plots
-from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.fit.results import CrossSectionFits, inner_frame
 from vbase_py_utils.fit.schema import FACTOR_RETURN, R_SQUARED, ROBUSTNESS_WEIGHT, STD_ERROR, T_STAT
+from vbase_py_utils.keys import ASSET
 from vbase_py_utils.plots.fit_charts import MOST_ASSETS
 
 # Pixels of a picture, and of an inch of it.
@@ -59,59 +62,98 @@ class Picture:
     height: int
 
 
-def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> Iterator[Picture]:
-    """Draw the charts of fits for which there are numbers."""
-    factors = len(premia)
-    if not fits.coefficients[FACTOR_RETURN].is_finite().any():
-        return
-    yield _drawn(
+class _Drawn(NamedTuple):
+    """What charts are drawn from."""
+
+    fits: CrossSectionFits[pl.DataFrame]
+    premia: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class _Chart:
+    """A chart of the report: its words, what draws it, whether there is anything to draw."""
+
+    heading: str
+    note: str
+    draw: Callable[[_Drawn, Axes], object]
+    has_numbers: Callable[[_Drawn], bool] = lambda _: True
+    height: Callable[[_Drawn], int] = lambda _: 340
+    width: Callable[[_Drawn], int] = lambda _: WIDTH
+
+
+def _any_finite(values: pl.Series) -> bool:
+    return bool(values.is_finite().any())
+
+
+def _height_of_assets(drawn: _Drawn) -> int:
+    n_assets = inner_frame(drawn.fits, "specific_returns")[ASSET].n_unique()
+    return 110 + 15 * min(MOST_ASSETS, n_assets)
+
+
+def _side_of_square(drawn: _Drawn) -> int:
+    return min(WIDTH, 340 + 20 * len(drawn.premia))
+
+
+CHARTS = (
+    _Chart(
         "Cumulative factor returns",
         "Running sums of the factor returns. Of more than six factors, those that went furthest "
         "have colours. A period without an estimate is a gap.",
-        lambda ax: plots.cumulative_returns(fits, ax=ax),
-    )
-    if fits.coefficients[STD_ERROR].is_finite().any():
-        yield _drawn(
-            "Factor returns and their confidence bands",
-            "Of more than three factors, those with the largest median absolute t-value. Bands "
-            "are 95 % of each period by itself, of more than 250 periods those of running means.",
-            lambda ax: plots.confidence_bands(fits, ax=ax),
-        )
-    if premia[T_STAT].is_finite().any():
-        yield _drawn(
-            "t-values of the premia",
-            "Grey: within the dashed limits of a two-sided test at 5 %.",
-            lambda ax: plots.t_values(premia, ax=ax),
-            height=90 + 22 * min(factors, 60),
-        )
-    beyond = 2 * NormalDist().cdf(-fits._options.huber_t)
+        lambda drawn, ax: plots.cumulative_returns(drawn.fits, ax=ax),
+    ),
+    _Chart(
+        "Factor returns and their confidence bands",
+        "Of more than three factors, those with the largest median absolute t-value. Bands "
+        "are 95 % of each period by itself, of more than 250 periods those of running means.",
+        lambda drawn, ax: plots.confidence_bands(drawn.fits, ax=ax),
+        lambda drawn: _any_finite(drawn.fits.coefficients[STD_ERROR]),
+    ),
+    _Chart(
+        "t-values of the premia",
+        "Grey: within the dashed limits of a two-sided test at 5 %.",
+        lambda drawn, ax: plots.t_values(drawn.premia, ax=ax),
+        lambda drawn: _any_finite(drawn.premia[T_STAT]),
+        height=lambda drawn: 90 + 22 * min(len(drawn.premia), 60),
+    ),
+    _Chart(
+        "Fit over time",
+        "R squared, plain and with the robustness weights, and the share of down-weighted "
+        "assets{normal}.",
+        lambda drawn, ax: plots.fit_quality(drawn.fits, ax=ax),
+        lambda drawn: _any_finite(drawn.fits.diagnostics[R_SQUARED]),
+    ),
+    _Chart(
+        "Robustness weights",
+        "The most down-weighted assets, the first on top. Dark: hardly counted in that "
+        "period. Grey: not used.",
+        lambda drawn, ax: plots.robustness_weights(drawn.fits, ax=ax),
+        lambda drawn: bool((drawn.fits.specific_returns[ROBUSTNESS_WEIGHT] < 1).any()),
+        height=_height_of_assets,
+    ),
+    _Chart(
+        "Correlations of factor returns",
+        "Over the periods that have both.",
+        lambda drawn, ax: plots.correlations(drawn.fits, ax=ax),
+        lambda drawn: len(drawn.premia) > 1,
+        height=lambda drawn: _side_of_square(drawn) - 80,
+        width=_side_of_square,
+    ),
+)
+
+
+def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> Iterator[Picture]:
+    """Draw the charts of fits for which there are numbers."""
+    drawn = _Drawn(fits, premia)
+    if not _any_finite(fits.coefficients[FACTOR_RETURN]):
+        return
+    beyond = 2 * NormalDist().cdf(-fits.estimated.huber_t)
     normal = f", which of normal residuals would be {100 * beyond:.0f} %" if beyond > 0.005 else ""
-    if fits.diagnostics[R_SQUARED].is_finite().any():
-        yield _drawn(
-            "Fit over time",
-            "R squared, plain and with the robustness weights, and the share of down-weighted "
-            f"assets{normal}.",
-            lambda ax: plots.fit_quality(fits, ax=ax),
-        )
-    weights = fits.specific_returns[ROBUSTNESS_WEIGHT]
-    if (weights < 1).any():
-        assets = min(MOST_ASSETS, fits.specific_returns[:, 1].n_unique())
-        yield _drawn(
-            "Robustness weights",
-            "The most down-weighted assets, the first on top. Dark: hardly counted in that "
-            "period. Grey: not used.",
-            lambda ax: plots.robustness_weights(fits, ax=ax),
-            height=110 + 15 * assets,
-        )
-    if factors > 1:
-        side = min(WIDTH, 340 + 20 * factors)
-        yield _drawn(
-            "Correlations of factor returns",
-            "Over the periods that have both.",
-            lambda ax: plots.correlations(fits, ax=ax),
-            height=side - 80,
-            width=side,
-        )
+    for chart in CHARTS:
+        if chart.has_numbers(drawn):
+            width, height = chart.width(drawn), chart.height(drawn)
+            source = _source(partial(chart.draw, drawn), width, height)
+            note = chart.note.format(normal=normal)
+            yield Picture(chart.heading, note, source, width, height)
 
 
 def _put_legend_on_top(ax: Axes) -> None:
@@ -135,15 +177,11 @@ def _put_legend_on_top(ax: Axes) -> None:
     )
 
 
-def _drawn(
-    heading: str,
-    note: str,
-    draw: Callable[[Axes], object],
-    *,
-    width: int = WIDTH,
-    height: int = 340,
-) -> Picture:
-    """Draw on a figure of its own, whatever style and backend the user has set."""
+def _source(draw: Callable[[Axes], object], width: int, height: int) -> str:
+    """Draw on a figure of its own, whatever style and backend the user has set.
+
+    Gives a ``data:`` address.
+    """
     buffer = io.StringIO()
     with ONE_STYLE, mpl.style.context(["default", STYLE], after_reset=True), catch_warnings():
         # Letters that matplotlib's fonts lack are the browser's to draw.
@@ -155,5 +193,4 @@ def _drawn(
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = re.sub(rf'(fill|stroke): {INK}(?=[;"])', rf"\1: var(--ink,{INK})", buffer.getvalue())
     svg = re.sub(r"<svg [^>]*>", lambda tag: tag[0] + MODES, svg, count=1)
-    source = "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()
-    return Picture(heading, note, source, width, height)
+    return "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()

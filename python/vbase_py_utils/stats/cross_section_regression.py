@@ -27,7 +27,8 @@ from vbase_py_utils.fit.schema import REASON, STATUS
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.kernel.losses import HUBER_T, FloatArray
 from vbase_py_utils.kernel.period_fits import ANSWERED, SolverOptions, Status
-from vbase_py_utils.panel import PERIOD, PanelSpec
+from vbase_py_utils.keys import PERIOD
+from vbase_py_utils.panel import PanelSpec
 from vbase_py_utils.text import one_line, quoted
 
 Positions = NDArray[np.intp]
@@ -229,8 +230,11 @@ def _fit(rows: _Rows, factors: pd.Index[Any], huber_t: float) -> tuple[pl.DataFr
     period, asset, returns, weights = (f"\0{role}" for role in ("t", "i", "y", "w"))
     columns = {period: rows.t, asset: rows.i, returns: rows.y, weights: rows.w}
     columns |= {name: rows.X[:, j] for j, name in enumerate(names)}
-    spec = PanelSpec.from_names(names, returns=returns, weights=weights, period=period, asset=asset)
-    fits = fit_frame(pl.DataFrame(columns), spec, SolverOptions(huber_t=huber_t))
+    panel = pl.DataFrame(columns)
+    _, spec = PanelSpec.resolve(
+        panel, names, returns=returns, weights=weights, period=period, asset=asset
+    )
+    fits = fit_frame(panel, spec, SolverOptions(huber_t=huber_t))
     return fits, fits.select(spec.inner_exposures).to_numpy()
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.panel import PanelSpec
+from vbase_py_utils.panel import Roles
 from vbase_py_utils.periods.formats import periods_of_format, typed_periods
 from vbase_py_utils.storage.places import named
 from vbase_py_utils.text import counted, first_line, one_line, quoted
@@ -43,26 +43,26 @@ class Header:
 
 
 def read_csv_panel(
-    path: Path, spec: PanelSpec, *, separator: str | None, period_format: str | None
+    path: Path, roles: Roles, *, separator: str | None, period_format: str | None
 ) -> pl.DataFrame:
-    """Read the columns of ``spec`` as keys and numbers; see ``read_panel``.
+    """Read the columns of ``roles`` as keys and numbers; see ``read_panel``.
 
     Raises PanelError that names the fault and its line, OSError if the system refuses.
     """
     try:
         with _opened(path) as file:
-            header = _read_header(file, path, spec, separator)
-            table = _read_rows(file, path, header, spec.columns)
+            header = _read_header(file, path, roles, separator)
+            table = _read_rows(file, path, header, roles.columns)
     except (EOFError, zlib.error) as error:
         raise _unreadable(path, "its gzip data is damaged or cut short") from error
-    texts = {name: table.get_column(name) for name in spec.columns}
+    texts = {name: table.get_column(name) for name in roles.columns}
     keys = {name: text.set(text == "", None) for name, text in texts.items()}
-    period = keys[spec.period]
+    period = keys[roles.period]
     columns = {
-        spec.period: typed_periods(period)
+        roles.period: typed_periods(period)
         if period_format is None
         else periods_of_format(period, period_format),
-        spec.asset: keys[spec.asset],
+        roles.asset: keys[roles.asset],
     }
     return pl.DataFrame(
         {name: columns[name] if name in columns else numbers(texts[name]) for name in texts}
@@ -116,7 +116,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _read_header(file: BinaryIO, path: Path, spec: PanelSpec, separator: str | None) -> Header:
+def _read_header(file: BinaryIO, path: Path, roles: Roles, separator: str | None) -> Header:
     """Read the names of the columns from the first line that is not blank, and check them."""
     text, n_lines = "", 0
     while not text.strip() or text.count('"') % 2:
@@ -133,16 +133,16 @@ def _read_header(file: BinaryIO, path: Path, spec: PanelSpec, separator: str | N
         raise _unreadable(path, "its lines end in carriage returns without line feeds")
     if "\0" in text:
         raise _unreadable(path, "its header has NUL characters, expected text")
-    separator = separator or _separator(text, path, spec.columns)
+    separator = separator or _separator(text, path, roles.columns)
     names = _fields(text, separator, path)
     try:
-        spec.check_names(pl.Schema(dict.fromkeys(names, pl.String)))
+        roles.check_present(names)
     except PanelError:
-        others = [s for s in (*FOUND, *PROPOSED) if _has_all(text, s, path, spec.columns)]
+        others = [s for s in (*FOUND, *PROPOSED) if _has_all(text, s, path, roles.columns)]
         if others:
             raise _separated(path, others[0], f"not {separator!r}") from None
         raise
-    for name in spec.columns:
+    for name in roles.columns:
         if names.count(name) > 1:
             raise PanelError(
                 f"{quoted(name)} stands {names.count(name)} times in the header of "
