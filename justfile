@@ -29,6 +29,10 @@ test-lowest:
     uv pip install --quiet --python build/lowest --resolution lowest-direct --group dev --editable '.[pandas,plot,progress,notebook]'
     build/lowest/bin/python -m pytest {{ two_at_once }}
 
+# the tests on another Python: `just test-python 3.13`
+test-python version:
+    uv run --isolated --python {{ version }} pytest {{ two_at_once }}
+
 # long random campaigns: 48,000 hard problems against plain IRLS, some minutes
 campaign:
     uv run pytest -m campaign

@@ -32,7 +32,7 @@ def _closest(name: str, names: Sequence[str]) -> str | None:
     return lower[found[0]] if found else None
 
 
-def _rows(count: int, *, at_least: bool) -> str:
+def _row_count(count: int, *, at_least: bool) -> str:
     return ("at least " if at_least else "") + counted(count, "row")
 
 
@@ -106,7 +106,7 @@ class PanelError(VbaseError, ValueError):
     @classmethod
     def no_numbers(cls, column: str, count: int, example: str) -> Self:
         """Build the error for text where numbers should be."""
-        rows = _rows(count, at_least=False)
+        rows = _row_count(count, at_least=False)
         shown = quoted(example)
         return cls(f"column {quoted(column)} holds no number in {rows}, for example {shown}")
 
@@ -187,7 +187,7 @@ class PanelError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for null periods or assets; ``example`` shows such a row."""
         return cls(
-            f"{role} column {quoted(column)} is null in {_rows(count, at_least=at_least)}, "
+            f"{role} column {quoted(column)} is null in {_row_count(count, at_least=at_least)}, "
             f"for example where {_example(example)}; expected a value in every row"
         )
 
@@ -197,7 +197,7 @@ class PanelError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for rows that share their period and asset."""
         return cls(
-            f"{_rows(count, at_least=at_least)} share a ({quoted(period, HALF_LIST // 2)}, "
+            f"{_row_count(count, at_least=at_least)} share a ({quoted(period, HALF_LIST // 2)}, "
             f"{quoted(asset, HALF_LIST // 2)}) key, for example {_example(example)}; "
             "expected one row per period and asset"
         )
@@ -206,15 +206,16 @@ class PanelError(VbaseError, ValueError):
     def repeated_periods(cls, period: str, count: int, example: str) -> Self:
         """Build the error for a wide frame with several rows for a period."""
         return cls(
-            f"period column {quoted(period)} repeats a period in {_rows(count, at_least=False)}, "
-            f"for example {_example(example)}; expected one row per period"
+            f"period column {quoted(period)} repeats a period in "
+            f"{_row_count(count, at_least=False)}, for example {_example(example)}; "
+            "expected one row per period"
         )
 
     @classmethod
     def repeated_keys(cls, columns: Sequence[str], count: int, example: str) -> Self:
         """Build the error for rows of another frame than a panel that share their keys."""
         return cls(
-            f"{_rows(count, at_least=False)} share a ({listed(columns, room=HALF_LIST)}) key, "
+            f"{_row_count(count, at_least=False)} share a ({listed(columns, room=HALF_LIST)}) key, "
             f"for example ({_example(example)}); expected one row for each"
         )
 
@@ -241,7 +242,7 @@ class PanelError(VbaseError, ValueError):
         """Build the error for a panel whose periods are not in the order that was promised."""
         return cls(
             f"period column {quoted(period)} is not sorted: it goes back in "
-            f"{_rows(count, at_least=at_least)}, for example to {one_line(now)} after "
+            f"{_row_count(count, at_least=at_least)}, for example to {one_line(now)} after "
             f"{one_line(before)}; "
             "expected ascending periods with sorted_by_period=True"
         )
@@ -272,7 +273,7 @@ class PanelError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for negative regression weights; ``name`` says where they stand."""
         return cls(
-            f"{name} is negative in {_rows(count, at_least=at_least)}, "
+            f"{name} is negative in {_row_count(count, at_least=at_least)}, "
             f"for example {_example(example)}; expected weights >= 0"
         )
 

@@ -154,35 +154,39 @@ def _converted(opened: Source, needed: list[str], argument: str, others: Others)
                 f"{argument} has {counts[name]} columns named {quoted(name)}, expected one"
             )
     wanted = opened.names if others in ("offer", "keep") else required
-    places = [i for i, name in enumerate(opened.names) if name in wanted and counts[name] == 1]
+    positions = [i for i, name in enumerate(opened.names) if name in wanted and counts[name] == 1]
     try:
-        columns = dict(zip(places, opened.read(places), strict=True))
+        columns = dict(zip(positions, opened.read(positions), strict=True))
     except pa.ArrowException as error:
         raise PanelError(f"{argument} cannot be read: {first_line(error)}") from error
-    for place, column in columns.items():
-        if column is None and opened.names[place] in required:
+    for position, column in columns.items():
+        if column is None and opened.names[position] in required:
             raise PanelError(
-                f"{argument} column {quoted(opened.names[place])} is "
-                f"{type_name(opened.kinds[place])}, which cannot be converted to a "
+                f"{argument} column {quoted(opened.names[position])} is "
+                f"{type_name(opened.kinds[position])}, which cannot be converted to a "
                 "Polars column: cast it to a plain type first"
             )
     if others == "keep":
         _warn_of_left_out(opened, [i for i in range(len(opened.names)) if columns.get(i) is None])
     # By a dictionary: in a list, Polars would give a column without a name another one.
     return pl.DataFrame(
-        {opened.names[place]: column for place, column in columns.items() if column is not None}
+        {
+            opened.names[position]: column
+            for position, column in columns.items()
+            if column is not None
+        }
     )
 
 
-def _warn_of_left_out(opened: Source, places: list[int]) -> None:
-    if not places:
+def _warn_of_left_out(opened: Source, positions: list[int]) -> None:
+    if not positions:
         return
     named = [
         f"{quoted(opened.names[i], WARNED_CHARACTERS)} "
         f"({type_name(opened.kinds[i], WARNED_CHARACTERS)})"
-        for i in places[:MOST_NAMED]
+        for i in positions[:MOST_NAMED]
     ]
-    rest = len(places) - len(named)
+    rest = len(positions) - len(named)
     warnings.warn(
         "columns that cannot be converted, or share a name, are left out of the answer: "
         f"{', '.join(named)}{f' and {rest} more' if rest else ''}",
@@ -196,15 +200,15 @@ def plain_frame(frame: F, needed: Collection[str], others: Others = "drop") -> F
     Types that store several values, such as intervals, are left for checks of types to refuse.
     """
     plain = []
-    for place, (name, dtype) in enumerate(frame.collect_schema().items()):
+    for position, (name, dtype) in enumerate(frame.collect_schema().items()):
         is_needed = others == "need" or name in needed
         # By position: Polars would read a name such as "^x$" as a pattern.
         if not isinstance(dtype, pl.BaseExtension):
             continue
         if is_period(dtype) and (is_needed or (others == "keep" and has_labels(dtype))):
-            plain.append(period_labels(pl.nth(place), name, dtype).alias(name))
+            plain.append(period_labels(pl.nth(position), name, dtype).alias(name))
         elif is_needed and not dtype.ext_storage().is_nested():
-            plain.append(pl.nth(place).ext.storage().alias(name))
+            plain.append(pl.nth(position).ext.storage().alias(name))
     return frame.with_columns(plain) if plain else frame
 
 
@@ -243,16 +247,16 @@ def _of_stream(source: Foreign, argument: str, error: pa.ArrowException) -> Sour
     except REFUSALS:
         raise PanelError(f"{argument} cannot be read: {first_line(error)}") from error
 
-    def read(places: list[int]) -> list[pl.Series | None]:
-        return [frame.to_series(place) for place in places]
+    def read(positions: list[int]) -> list[pl.Series | None]:
+        return [frame.to_series(i) for i in positions]
 
     return Source(frame.columns, [str(dtype) for dtype in frame.dtypes], read)
 
 
 def _of_pandas(frame: Foreign) -> Source:
-    def read(places: list[int]) -> list[pl.Series | None]:
+    def read(positions: list[int]) -> list[pl.Series | None]:
         # Copies: pandas changes its numbers in place, and Arrow and Polars would share them.
-        return [_pandas_column(frame.iloc[:, place].copy()) for place in places]
+        return [_pandas_column(frame.iloc[:, i].copy()) for i in positions]
 
     index = frame.index
     # An unnamed index of numbers only counts the rows.
@@ -290,7 +294,7 @@ def _of_dataset(dataset: Foreign, argument: str) -> Source:
     return _of_arrow(
         dataset.schema,
         # Only these columns are read from the files.
-        lambda places: dataset.to_table(columns=[names[place] for place in places]),
+        lambda positions: dataset.to_table(columns=[names[i] for i in positions]),
     )
 
 
@@ -302,21 +306,23 @@ def _of_reader(reader: pa.RecordBatchReader, source: Foreign, argument: str) -> 
             "expected the Table that its read_all() gives, which can be used again"
         )
 
-    def select(places: list[int]) -> pa.Table:
+    def select(positions: list[int]) -> pa.Table:
         if once:
             ALREADY_READ.add(source)
-        schema = pa.schema([reader.schema.field(place) for place in places])
-        return pa.Table.from_batches((batch.select(places) for batch in reader), schema)
+        schema = pa.schema([reader.schema.field(i) for i in positions])
+        return pa.Table.from_batches((batch.select(positions) for batch in reader), schema)
 
     return _of_arrow(reader.schema, select)
 
 
 def _of_arrow(schema: pa.Schema, select: Callable[[list[int]], pa.Table]) -> Source:
-    def read(places: list[int]) -> list[pl.Series | None]:
-        readable = [place for place in places if not _is_unreadable(schema.field(place).type)]
+    def read(positions: list[int]) -> list[pl.Series | None]:
+        readable = [
+            position for position in positions if not _is_unreadable(schema.field(position).type)
+        ]
         table = select(readable)
-        columns = {place: _column(table.select([i])) for i, place in enumerate(readable)}
-        return [columns.get(place) for place in places]
+        columns = {at: _column(table.select([i])) for i, at in enumerate(readable)}
+        return [columns.get(i) for i in positions]
 
     return Source(schema.names, [str(dtype) for dtype in schema.types], read)
 

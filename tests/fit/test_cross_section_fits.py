@@ -863,9 +863,5 @@ def test_fits_say_what_was_estimated(lazy):
     (family,) = estimated.families
     of_family = (family.column, family.weights, family.categories)
     assert of_family == ("sector", "cap", ("x", "y", "none"))
-        "sector",
-        "cap",
-        ("x", "y", "none"),
-    )
     assert list(estimated.factors) == fits.factor_returns.collect_schema().names()[1:]
     assert estimated.factors == ("intercept", "beta", "sector=x", "sector=y", "sector=none")

@@ -73,11 +73,11 @@ def read_factor_returns(
     return keys.gather(order), {name: values.gather(order) for name, values in factors.items()}
 
 
-def key_column(key: str, name: str | None, columns: Sequence[str], place: int) -> str:
-    """Name the column of a key: ``name``, else one called ``key``, else the column at ``place``."""
+def key_column(key: str, name: str | None, columns: Sequence[str], position: int) -> str:
+    """Name the column of a key: ``name``, else one called ``key``, else that at ``position``."""
     if name is not None:
         return check_name(key, name)
-    return key if key in columns or place >= len(columns) else columns[place]
+    return key if key in columns or position >= len(columns) else columns[position]
 
 
 def own_key(key: str, name: str | None, own: str) -> str:
@@ -110,11 +110,11 @@ def read_table(
     check_process()
 
     def keys_in(names: list[str]) -> dict[str, str]:
-        # If a frame lacks the key, a value column may stand in its place.
+        # If a frame lacks the key, a value column may stand where it would be.
         others = [name for name in names if name not in values]
         return {
-            key: key_column(key, name, others, place)
-            for place, (key, name) in enumerate(asked.items())
+            key: key_column(key, name, others, position)
+            for position, (key, name) in enumerate(asked.items())
         }
 
     if isinstance(source, CrossSectionFits):

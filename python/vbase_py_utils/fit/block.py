@@ -5,7 +5,7 @@ The bridge between frames and arrays: every way of reading a panel calls it.
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -35,7 +35,11 @@ from vbase_py_utils.fit.schema import (
     inner_std_errors,
     portfolio_schema,
 )
-from vbase_py_utils.kernel.categories import fit_families, fitted_with_families
+from vbase_py_utils.kernel.categories import (
+    fit_and_assess_families,
+    fit_families,
+    fitted_with_families,
+)
 from vbase_py_utils.kernel.covariance import CovType
 from vbase_py_utils.kernel.inference import Inference, assess_periods
 from vbase_py_utils.kernel.irls import fit_periods
@@ -77,9 +81,11 @@ def fit_block(
     spec.check_values(rows, partial=True)
     block = BlockRows.of(rows, spec)
     with one_blas_thread():
-        fits, trust = _fit_and_assess(block, options, cov_type, done)
-        columns = _estimates(block, fits)
-        if trust is not None:
+        if cov_type is None:
+            columns = _estimates(block, _fit(block, options, done))
+        else:
+            fits, trust = _fit_and_assess(block, options, cov_type, done)
+            columns = _estimates(block, fits)
             columns |= _full_columns(block, _fitted(block, fits), trust, spec)
     schema = fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
     return pl.DataFrame(columns, schema=schema, nan_to_null=True)
@@ -92,11 +98,11 @@ def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
         PERIOD: block.periods,
         N_ASSETS: n_assets,
         N_EXCLUDED: np.diff(block.starts) - n_assets,
-        SCALE: _finite(fits.scale),
+        SCALE: _unless_infinite(fits.scale),
         N_ITER: fits.n_iter,
         STATUS: STATUS_NAMES.gather(fits.status),
         REASON: _reasons(block, fits),
-        **dict(zip(block.spec.inner_factors, _finite(fits.coefficients).T, strict=True)),
+        **dict(zip(block.spec.inner_factors, _unless_infinite(fits.coefficients).T, strict=True)),
     }
 
 
@@ -107,37 +113,54 @@ def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None)
         return fit_periods(X, y, w, block.kept_starts, options, rows=block.kept, done=done)
 
 
-def _fit_and_assess(
-    block: BlockRows, options: SolverOptions, cov_type: CovType | None, done: Done | None
-) -> tuple[PeriodFits, Inference | None]:
-    # The arrays of a frame in several pieces are copies: never held twice.
-    if block.spec.families:
-        X, y, w = block.arrays()
-        return fit_families(
-            X,
-            block.members(),
-            y,
-            w,
-            block.kept_starts,
-            options,
-            rows=block.kept,
-            done=done,
-            intercept=block.spec.intercept,
-            cov_type=cov_type,
-        )
-    fits = fit_rows(block, options, done)
-    if cov_type is None:
-        return fits, None
+def _fit(block: BlockRows, options: SolverOptions, done: Done | None) -> PeriodFits:
+    """Fit the periods of a block, categories included."""
+    if not block.spec.families:
+        return fit_rows(block, options, done)
     X, y, w = block.arrays()
-    return fits, assess_periods(
+    return fit_families(
         X,
+        block.members(),
         y,
         w,
         block.kept_starts,
-        fits,
-        loss=options.loss,
-        cov_type=cov_type,
+        options,
         rows=block.kept,
+        done=done,
+        intercept=block.spec.intercept,
+    )
+
+
+def _fit_and_assess(
+    block: BlockRows, options: SolverOptions, cov_type: CovType, done: Done | None
+) -> tuple[PeriodFits, Inference]:
+    """Fit the periods of a block, categories included, and assess the fits."""
+    if not block.spec.families:
+        fits = fit_rows(block, options, done)
+        # The arrays of a frame in several pieces are copies: never held twice.
+        X, y, w = block.arrays()
+        return fits, assess_periods(
+            X,
+            y,
+            w,
+            block.kept_starts,
+            fits,
+            loss=options.loss,
+            cov_type=cov_type,
+            rows=block.kept,
+        )
+    X, y, w = block.arrays()
+    return fit_and_assess_families(
+        X,
+        block.members(),
+        y,
+        w,
+        block.kept_starts,
+        options,
+        rows=block.kept,
+        done=done,
+        intercept=block.spec.intercept,
+        cov_type=cov_type,
     )
 
 
@@ -161,8 +184,8 @@ def _full_columns(
     with np.errstate(over="ignore", invalid="ignore"):
         specific = block.in_order(block.rows[RETURN]).to_numpy() - fitted
     per_row = {
-        FITTED: _finite(fitted),
-        SPECIFIC_RETURN: _finite(specific),
+        FITTED: _unless_infinite(fitted),
+        SPECIFIC_RETURN: _unless_infinite(specific),
         ROBUSTNESS_WEIGHT: weights,
     }
     number = pl.Series("number", np.repeat(np.arange(len(block.periods)), np.diff(block.starts)))
@@ -182,7 +205,7 @@ def _full_columns(
     }
 
 
-def _finite(values: FloatArray) -> FloatArray:
+def _unless_infinite(values: FloatArray) -> FloatArray:
     """NaN, which becomes null, for numbers too large to hold."""
     return np.where(np.isfinite(values), values, np.nan)
 
@@ -256,15 +279,15 @@ def portfolio_block(
         fits, trust = _fit_and_assess(block, options, "H1", None)
         if on_failure == "raise":
             raise_on_failure(pl.DataFrame(_estimates(block, fits)), partial=True)
-        places, factors, holdings = _holdings(block, fits, cast("Inference", trust))
+        held, factors, holdings = _holdings(block, fits, trust)
     assets = block.in_order(rows[ASSET])
     if block.usable is not None:
         assets = assets.filter(pl.Series(block.usable))
     sizes = np.diff(block.kept_starts)
     return pl.DataFrame(
         {
-            PERIOD: block.periods.gather(np.repeat(np.arange(len(sizes)), sizes)[places]),
-            ASSET: assets.gather(places),
+            PERIOD: block.periods.gather(np.repeat(np.arange(len(sizes)), sizes)[held]),
+            ASSET: assets.gather(held),
             FACTOR: pl.Series(spec.factors, dtype=pl.String).gather(factors),
             HOLDING: holdings,
         },

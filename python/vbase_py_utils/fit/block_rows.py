@@ -18,10 +18,9 @@ from vbase_py_utils.panel import RETURN, WEIGHT, PanelSpec
 class BlockRows:
     """The rows of a block in the order of their periods, the order of the panel within each.
 
-    ``rows`` as ``PanelSpec.select`` gives them. ``order`` (N,): the row that stands at a place,
-    None if every row stands where it is. ``periods`` (T,): the keys, and ``starts`` (T + 1,) the
-    places where they begin. ``usable`` (N,): whether the row at a place takes part in the fit, None
-    if all do.
+    ``rows`` as ``PanelSpec.select`` gives them. ``order`` (N,): the rows in that order, None
+    if they stand in it. ``periods`` (T,): the keys, and ``starts`` (T + 1,) where they begin in
+    that order. ``usable`` (N,): whether a row takes part in the fit, in that order; None if all do.
     """
 
     rows: pl.DataFrame
@@ -36,8 +35,8 @@ class BlockRows:
         """Find order, periods and usable rows; copies no values."""
         keys, order = rows[PERIOD], None
         if not keys.is_sorted():
-            places = rows.select(pl.arg_sort_by(PERIOD, maintain_order=True)).to_series()
-            keys, order = keys.gather(places), places.to_numpy().astype(np.intp)
+            ordered = rows.select(pl.arg_sort_by(PERIOD, maintain_order=True)).to_series()
+            keys, order = keys.gather(ordered), ordered.to_numpy().astype(np.intp)
         runs = keys.rle().struct.unnest()
         starts = np.append(0, np.cumsum(runs["len"].to_numpy(), dtype=np.intp))
         usable = _usable(rows, spec)

@@ -84,7 +84,7 @@ def huber_regression(
     >>> answer.select("country", pl.col("beta").round(4)).rows()
     [('DE', 0.0203), ('FR', 0.02)]
     """
-    rows, fields = _rows("returns", returns, exposures, weights)
+    rows, fields = _group_rows("returns", returns, exposures, weights)
     fit = partial(_coefficients, **_arguments("returns", weights, huber_t))
     # first(): a group has one list, which the streaming engine could repeat for all its rows.
     return rows.map_batches(fit, return_dtype=pl.dtype_of(fields), is_elementwise=True).first()
@@ -142,13 +142,13 @@ def residuals_of(
     huber_t: float,
 ) -> pl.Expr:
     """Express the residuals of a column; messages call the column ``argument``."""
-    rows, _ = _rows(argument, column, exposures, weights)
+    rows, _ = _group_rows(argument, column, exposures, weights)
     fit = partial(_residuals, **_arguments(argument, weights, huber_t))
     residuals = rows.map_batches(fit, return_dtype=pl.List(pl.Float64), is_elementwise=True)
     return residuals.explode(empty_as_null=False, keep_nulls=False)
 
 
-def _rows(
+def _group_rows(
     argument: str,
     returns: IntoColumn,
     exposures: IntoColumn | Iterable[IntoColumn],
@@ -244,14 +244,14 @@ def _block(groups: pl.Series, role: str, weights: str | None) -> BlockRows:
     exposures = fields[EXPOSURES].struct.unnest()
     spec = PanelSpec("group", "row", groups.name, tuple(exposures.columns), weights)
     columns = {
-        RETURN: _numbers(role, groups.name, fields[RETURN]),
+        RETURN: _as_float64(role, groups.name, fields[RETURN]),
         **{
-            inside: _numbers("exposure", x.name, x)
+            inside: _as_float64("exposure", x.name, x)
             for inside, x in zip(spec.inner_exposures, exposures.get_columns(), strict=True)
         },
     }
     if weights is not None:
-        columns[WEIGHT] = _numbers("weights", weights, fields[WEIGHT])
+        columns[WEIGHT] = _as_float64("weights", weights, fields[WEIGHT])
     sizes = groups.list.len().to_numpy()
     starts = np.append(0, np.cumsum(sizes, dtype=np.intp))
     block = BlockRows.in_place(pl.DataFrame(columns), spec, starts)
@@ -265,7 +265,7 @@ def _block(groups: pl.Series, role: str, weights: str | None) -> BlockRows:
     return block
 
 
-def _numbers(role: str, name: str, values: pl.Series) -> pl.Series:
+def _as_float64(role: str, name: str, values: pl.Series) -> pl.Series:
     """Take a column as Float64 with NaN for null; PanelError when it is no column of numbers."""
     if not holds_numbers(values.dtype, or_booleans=role == "exposure"):
         raise PanelError.not_numeric(role, name, values.dtype)

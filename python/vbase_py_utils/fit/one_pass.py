@@ -1,6 +1,6 @@
 """One pass over a panel that is sorted by period and need not fit in memory.
 
-The only place that reads a query in batches and presents a generator as a lazy frame: Polars calls
+The only module that reads a query in batches and presents a generator as a lazy frame: Polars calls
 both ways unstable.
 """
 
@@ -73,7 +73,7 @@ def _batches(
     panel: pl.LazyFrame, spec: PanelSpec, conditions: list[pl.Expr]
 ) -> Iterator[pl.DataFrame]:
     """Run the query of the panel and give its rows in batches, as ``PanelSpec.select`` does."""
-    size = max(1, block_rows(len(spec.columns)) // PIECES)
+    size = max(1, rows_of_block(len(spec.columns)) // PIECES)
     if conditions:
         yield from _collected(spec.select(panel).filter(*conditions), size)
         return
@@ -99,7 +99,7 @@ def _collected(query: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
         yield batch
 
 
-def block_rows(n_columns: int) -> int:
+def rows_of_block(n_columns: int) -> int:
     """At how many rows a block is cut."""
     return max(1, BLOCK_CELLS // n_columns)
 
@@ -123,7 +123,7 @@ def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator
         last = keys.tail(1)
         held.append(batch)
         n_held += batch.height
-        if n_held >= block_rows(batch.width) and n_held > n_open:
+        if n_held >= rows_of_block(batch.width) and n_held > n_open:
             together = pl.concat(held, rechunk=True)
             block = [together.head(n_held - n_open)]
             # A copy, and no name for the block: what is done makes room for the next one.

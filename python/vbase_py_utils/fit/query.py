@@ -146,8 +146,8 @@ def _by_blocks(
     rows = spec.select(panel)
     if n_blocks == 1:
         return rows.map_batches(fit, schema=out, **NO_PUSHDOWN)
-    block = pl.col(PERIOD).hash() % n_blocks
-    fits = rows.group_by(block, maintain_order=True).map_groups(fit, schema=out)
+    number = pl.col(PERIOD).hash() % n_blocks
+    fits = rows.group_by(number, maintain_order=True).map_groups(fit, schema=out)
     return fits.sort(PERIOD, maintain_order=True)
 
 

@@ -267,7 +267,7 @@ def inner_frame(
 
 def _summary(periods: pl.DataFrame | pl.LazyFrame, spec: PanelSpec) -> tuple[str, dict[str, str]]:
     """Write what was fitted on one screen; nothing is computed for a lazy result."""
-    factors = {"factors": _factors(spec.factors)}
+    factors = {"factors": _factor_names(spec.factors)}
     if isinstance(periods, pl.LazyFrame):
         return "CrossSectionFits, lazy: collect() runs the fit", factors
     if periods.is_empty():
@@ -300,7 +300,7 @@ def _as_html(title: str, lines: dict[str, str]) -> str:
     return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
 
 
-def _factors(names: tuple[str, ...]) -> str:
+def _factor_names(names: tuple[str, ...]) -> str:
     shown = ", ".join(one_line(name) for name in names[:SHOWN_FACTORS])
     rest = len(names) - SHOWN_FACTORS
     return f"{len(names)}: {shown}" + (f" and {rest} more" if rest > 0 else "")

@@ -45,7 +45,7 @@ class Members:
 class Part(NamedTuple):
     """Periods (P,) of equal numbers of columns, as ``fit_periods`` wants them.
 
-    ``X``: k columns (R,). ``starts`` (P + 1,). ``places`` (R,): where their rows are among all
+    ``X``: k columns (R,). ``starts`` (P + 1,). ``usable`` (R,): where their rows are among all
     usable ones, ``rows`` (R,): among all rows. The factor returns of the q factors ``present``
     (P, q) are ``combinations`` (P, q, k) of the coefficients; ``named`` (P, q, k): which factors
     are collinear when a column is.
@@ -54,7 +54,7 @@ class Part(NamedTuple):
     periods: NDArray[np.intp]
     X: list[FloatArray]
     starts: NDArray[np.intp]
-    places: slice | NDArray[np.intp]
+    usable: slice | NDArray[np.intp]
     rows: slice | NDArray[np.intp]
     present: NDArray[np.intp]
     combinations: FloatArray
@@ -72,43 +72,80 @@ def fit_families(
     done: Callable[[int], None] | None = None,
     *,
     intercept: bool,
-    cov_type: CovType | None = None,
-) -> tuple[PeriodFits, Inference | None]:
-    """Fit every period of a block, and assess the fits if ``cov_type`` says how.
+) -> PeriodFits:
+    """Fit every period of a block.
 
     Arguments as for ``fit_periods``; ``intercept`` says that the first column of X is ones. The
     record's factors (K) are the columns of X, then the categories of each family; NaN for those
     that have no usable row in a period.
     """
-    columns, n_periods = columns_of(X), len(starts) - 1
-    n_factors = len(columns) + sum(family.n_categories for family in families)
-    fits = PeriodFits.unanswered(n_periods, n_factors)
-    trust = None if cov_type is None else Inference.unknown(n_periods, n_factors, starts[-1])
+    columns = columns_of(X)
+    fits = PeriodFits.unanswered(len(starts) - 1, _n_factors(columns, families))
     for part in parts_of(columns, families, w, starts, rows, intercept=intercept):
-        its_y, its_w = y[part.rows], None if w is None else w[part.rows]
-        own = fit_periods(part.X, its_y, its_w, part.starts, options, done=done)
-        at = part.periods[:, None], part.present
-        fits.coefficients[at] = _combined(part.combinations, own.coefficients)
-        fits.collinear[at] = (part.named & own.collinear[:, None, :]).any(axis=2)
-        for name in ("scale", "n_iter", "status", "n_estimated"):
-            getattr(fits, name)[part.periods] = getattr(own, name)
-        if trust is None or cov_type is None:
-            continue
-        its = assess_periods(
+        _put_fits(fits, part, _fit_part(part, y, w, options, done))
+    return fits
+
+
+def fit_and_assess_families(
+    X: Exposures,
+    families: Sequence[Members],
+    y: FloatArray,
+    w: FloatArray | None,
+    starts: NDArray[np.intp],
+    options: SolverOptions,
+    rows: NDArray[np.intp] | None = None,
+    done: Callable[[int], None] | None = None,
+    *,
+    intercept: bool,
+    cov_type: CovType,
+) -> tuple[PeriodFits, Inference]:
+    """Fit every period of a block as ``fit_families``, and assess the fits."""
+    columns = columns_of(X)
+    n_periods, n_factors = len(starts) - 1, _n_factors(columns, families)
+    fits = PeriodFits.unanswered(n_periods, n_factors)
+    trust = Inference.unknown(n_periods, n_factors, starts[-1])
+    for part in parts_of(columns, families, w, starts, rows, intercept=intercept):
+        part_fits = _fit_part(part, y, w, options, done)
+        _put_fits(fits, part, part_fits)
+        part_trust = assess_periods(
             part.X,
-            its_y,
-            its_w,
+            y[part.rows],
+            None if w is None else w[part.rows],
             part.starts,
-            own,
+            part_fits,
             loss=options.loss,
             cov_type=cov_type,
             combinations=part.combinations,
         )
-        trust.std_errors[at] = its.std_errors
-        trust.robustness_weights[part.places] = its.robustness_weights
+        trust.std_errors[part.periods[:, None], part.present] = part_trust.std_errors
+        trust.robustness_weights[part.usable] = part_trust.robustness_weights
         for name in ("r_squared", "robust_r_squared", "condition_numbers", "n_downweighted"):
-            getattr(trust, name)[part.periods] = getattr(its, name)
+            getattr(trust, name)[part.periods] = getattr(part_trust, name)
     return fits, trust
+
+
+def _n_factors(columns: Sequence[FloatArray], families: Sequence[Members]) -> int:
+    return len(columns) + sum(family.n_categories for family in families)
+
+
+def _fit_part(
+    part: Part,
+    y: FloatArray,
+    w: FloatArray | None,
+    options: SolverOptions,
+    done: Callable[[int], None] | None,
+) -> PeriodFits:
+    part_w = None if w is None else w[part.rows]
+    return fit_periods(part.X, y[part.rows], part_w, part.starts, options, done=done)
+
+
+def _put_fits(fits: PeriodFits, part: Part, part_fits: PeriodFits) -> None:
+    """Put the fits of a part into the record of all periods, as factor returns."""
+    at = part.periods[:, None], part.present
+    fits.coefficients[at] = _combined(part.combinations, part_fits.coefficients)
+    fits.collinear[at] = (part.named & part_fits.collinear[:, None, :]).any(axis=2)
+    for name in ("scale", "n_iter", "status", "n_estimated"):
+        getattr(fits, name)[part.periods] = getattr(part_fits, name)
 
 
 def _combined(combinations: FloatArray, coefficients: FloatArray) -> FloatArray:
@@ -154,7 +191,7 @@ class _Columns:
     """What a family adds to the X of T periods, whose categories are numbered anew in each.
 
     ``present`` (T, m): whether a category has a row; only these have numbers. ``codes`` (M,): the
-    number of each usable row's. ``place`` (T, m): column of a category, -1 if it has none.
+    number of each usable row's. ``column`` (T, m): column of a category, -1 if it has none.
     ``left_out`` (T,): number of the category without one. ``weights`` (T, m): those of the
     constraint, beside an intercept of sum one, else one for that category; zero where nothing is
     constrained.
@@ -163,7 +200,7 @@ class _Columns:
     intercept: bool
     present: NDArray[np.bool_]
     codes: NDArray[np.intp]
-    place: NDArray[np.intp]
+    column: NDArray[np.intp]
     left_out: NDArray[np.intp]
     weights: FloatArray
 
@@ -211,11 +248,11 @@ class _Columns:
         """Lay out the columns of ``periods``, which have equal numbers."""
         here = self.present[periods]
         shape = len(periods), int(here[0].sum())
-        place = self.place[periods][here].reshape(shape)
+        columns = self.column[periods][here].reshape(shape)
         weights = self.weights[periods][here].reshape(shape)
-        values = np.zeros((*shape, np.count_nonzero(place[0] >= 0)))
-        period, category = np.nonzero(place >= 0)
-        column, left_out = place[period, category], self.left_out[periods][period]
+        values = np.zeros((*shape, np.count_nonzero(columns[0] >= 0)))
+        period, category = np.nonzero(columns >= 0)
+        column, left_out = columns[period, category], self.left_out[periods][period]
         values[period, category, column] = 1.0
         named = values != 0
         named[period, left_out, column] = True
@@ -277,7 +314,7 @@ def parts_of(
         _Columns.of(family, w, number, len(sizes), rows, intercept=intercept) for family in families
     ]
     counts = [np.zeros(len(sizes), dtype=np.intp)]
-    counts += [count.sum(axis=1) for own in added for count in (own.place >= 0, own.present)]
+    counts += [count.sum(axis=1) for own in added for count in (own.column >= 0, own.present)]
     kinds, kind = np.unique(np.stack(counts, axis=1), axis=0, return_inverse=True)
     for k in range(len(kinds)):
         alike = np.flatnonzero(kind == k)
@@ -297,21 +334,21 @@ def _part(
     sizes = np.diff(starts)[periods]
     own_starts = np.append(0, np.cumsum(sizes))
     # A run of periods, as nearly always, stands in a slice.
-    places: slice | NDArray[np.intp] = slice(starts[periods[0]], starts[periods[-1] + 1])
+    usable: slice | NDArray[np.intp] = slice(starts[periods[0]], starts[periods[-1] + 1])
     if len(periods) != periods[-1] - periods[0] + 1:
-        places = np.arange(own_starts[-1]) + np.repeat(starts[periods] - own_starts[:-1], sizes)
-    own_rows = places if rows is None else rows[places]
+        usable = np.arange(own_starts[-1]) + np.repeat(starts[periods] - own_starts[:-1], sizes)
+    own_rows = usable if rows is None else rows[usable]
     number = np.repeat(np.arange(len(periods)), sizes)
     X = [column[own_rows] for column in columns]
     laid_out = [own.laid_out(periods) for own in added]
-    for own, its in zip(added, laid_out, strict=True):
-        codes = own.codes[places]
-        X += [column[number, codes] for column in its.values.transpose(2, 0, 1)]
-    factors = _factors(periods, len(columns), added, laid_out)
-    return Part(periods, X, own_starts, places, own_rows, *factors)
+    for own, columns_of_family in zip(added, laid_out, strict=True):
+        codes = own.codes[usable]
+        X += [column[number, codes] for column in columns_of_family.values.transpose(2, 0, 1)]
+    factors = _layout_of_factors(periods, len(columns), added, laid_out)
+    return Part(periods, X, own_starts, usable, own_rows, *factors)
 
 
-def _factors(
+def _layout_of_factors(
     periods: NDArray[np.intp],
     n_plain: int,
     added: Sequence[_Columns],
@@ -319,21 +356,21 @@ def _factors(
 ) -> tuple[NDArray[np.intp], FloatArray, NDArray[np.bool_]]:
     """Say which factors are present, how they follow from the coefficients, and are named."""
     n_periods = len(periods)
-    n_columns = n_plain + sum(its.values.shape[2] for its in laid_out)
+    n_columns = n_plain + sum(new.values.shape[2] for new in laid_out)
     plain = np.tile(np.eye(n_plain, n_columns), (n_periods, 1, 1))
     present, combinations = [np.tile(np.arange(n_plain), (n_periods, 1))], [plain]
     named = [plain != 0]
     n_factors = column = n_plain
-    for own, its in zip(added, laid_out, strict=True):
-        here, (_, q, free) = own.present[periods], its.values.shape
-        its_columns = slice(column, column + free)
+    for own, new in zip(added, laid_out, strict=True):
+        here, (_, q, free) = own.present[periods], new.values.shape
+        new_columns = slice(column, column + free)
         present.append(np.nonzero(here)[1].reshape(n_periods, q) + n_factors)
         effects, names = np.zeros((n_periods, q, n_columns)), np.zeros((n_periods, q, n_columns))
-        effects[:, :, its_columns], names[:, :, its_columns] = its.effects, its.named
+        effects[:, :, new_columns], names[:, :, new_columns] = new.effects, new.named
         combinations.append(effects)
         named.append(names != 0)
         if own.intercept:
-            plain[:, 0, its_columns] = its.shares
+            plain[:, 0, new_columns] = new.shares
         n_factors += here.shape[1]
         column += free
     return (

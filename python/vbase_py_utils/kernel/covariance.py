@@ -54,9 +54,9 @@ class Wanted:
         exponents[exponents == lowest] = 0
         return cls(np.ldexp(own, stack.to_b[:, None, :] - exponents[:, :, None]), exponents)
 
-    def from_design(self, directions: FloatArray, place: np.intp) -> FloatArray:
+    def from_design(self, directions: FloatArray, position: np.intp) -> FloatArray:
         """Combine directions (k, m) in the coefficients of the design of a period, to (q, m)."""
-        return directions if self.of_design is None else self.of_design[place] @ directions
+        return directions if self.of_design is None else self.of_design[position] @ directions
 
     def forget(self, variances: FloatArray, unknown: FloatArray) -> None:
         """Put NaN for variances (q,) to which too much is ``unknown`` (q,).
@@ -70,15 +70,15 @@ class Wanted:
 def without_residual(
     stack: Stack, b: FloatArray, u: FloatArray, unit: FloatArray
 ) -> Iterator[tuple[np.intp, NDArray[np.intp]]]:
-    """Places of periods with rows whose residual may be zero but for rounding, and these rows."""
+    """Find periods with rows whose residual may be zero but for rounding: positions, rows."""
     # A bound on the size of rows: no exposure of the design and no return exceeds one.
     largest = np.maximum(1.0, np.abs(b).sum(axis=1))
     zero = np.maximum(NO_RESIDUAL * unit, ROUNDINGS * EPS * largest)
     inside = np.arange(u.shape[1]) < stack.sizes[:, None]
-    for place in np.flatnonzero(((np.abs(u) <= zero[:, None]) & inside).any(axis=1)):
-        rounding = ROUNDINGS * EPS * stack.row_sizes(place, b[place])
-        size = np.abs(u[place, : stack.sizes[place]])
-        yield place, np.flatnonzero(size <= np.maximum(NO_RESIDUAL * unit[place], rounding))
+    for position in np.flatnonzero(((np.abs(u) <= zero[:, None]) & inside).any(axis=1)):
+        rounding = ROUNDINGS * EPS * stack.row_sizes(position, b[position])
+        size = np.abs(u[position, : stack.sizes[position]])
+        yield position, np.flatnonzero(size <= np.maximum(NO_RESIDUAL * unit[position], rounding))
 
 
 def h1_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) -> FloatArray:
@@ -107,25 +107,25 @@ def sandwich_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) 
     inlying = weighted_gram(A, loss.psi_prime(z))
     _, inverse, condition = invert(inlying)
     null: dict[np.intp, FloatArray] = {}
-    for place in np.flatnonzero(~(condition <= MAX_INLYING_CONDITION)):
-        inverse[place], directions = _pseudo_inverse(inlying[place])
+    for position in np.flatnonzero(~(condition <= MAX_INLYING_CONDITION)):
+        inverse[position], directions = _pseudo_inverse(inlying[position])
         # As far as the outlying rows might let the estimate move along each direction.
-        known = np.linalg.cholesky(directions.T @ stack.gram[place] @ directions)
-        triangle = np.eye(k) if stack.triangle is None else stack.triangle[place]
+        known = np.linalg.cholesky(directions.T @ stack.gram[position] @ directions)
+        triangle = np.eye(k) if stack.triangle is None else stack.triangle[position]
         directions = _without_rounding(np.linalg.solve(triangle, directions))
-        null[place] = np.abs(z[place]).max() * np.linalg.solve(known, directions.T).T
+        null[position] = np.abs(z[position]).max() * np.linalg.solve(known, directions.T).T
     bread, meat = stack.coefficients(inverse), weighted_gram(A, loss.psi(z) ** 2)
     if wanted.of_design is not None:
         bread = wanted.of_design @ bread
     variances: FloatArray = ((bread @ meat) * bread).sum(axis=2) * (n / (n - k))[:, None]
-    for place, directions in null.items():
-        unknown = (wanted.from_design(directions, place) ** 2).sum(axis=1)
-        wanted.forget(variances[place], unknown)
+    for position, directions in null.items():
+        unknown = (wanted.from_design(directions, position) ** 2).sum(axis=1)
+        wanted.forget(variances[position], unknown)
     return variances
 
 
 def moved_alone(
-    stack: Stack, place: np.intp, X: FloatArray, suspects: NDArray[np.intp]
+    stack: Stack, position: np.intp, X: FloatArray, suspects: NDArray[np.intp]
 ) -> FloatArray:
     """How far (k, m) single rows move the coefficients of the design, by one scale of their own.
 
@@ -141,8 +141,8 @@ def moved_alone(
     Q, R = np.linalg.qr(scaled / norms)
     forced = suspects[(Q[suspects] ** 2).sum(axis=1) >= FULL_LEVERAGE]
     moved = _without_rounding(np.linalg.pinv(R) @ Q[forced].T) / norms[:, None]
-    moved = np.ldexp(moved, (stack.exponents[place] - exponents)[:, None])
-    return np.asarray(moved / stack.root_w[place, forced])
+    moved = np.ldexp(moved, (stack.exponents[position] - exponents)[:, None])
+    return np.asarray(moved / stack.root_w[position, forced])
 
 
 def _without_rounding(directions: FloatArray) -> FloatArray:

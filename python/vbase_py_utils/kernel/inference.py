@@ -149,10 +149,10 @@ def _assess_residuals(
         variances = h1_variances(stack, z, loss, wanted)
     else:
         variances = sandwich_variances(stack, z, loss, wanted)
-        for place, suspects in without_residual(stack, b, u, unit):
-            X = block.exposures(periods[place])
-            moved = wanted.from_design(moved_alone(stack, place, X, suspects), place)
-            wanted.forget(variances[place], (moved**2).sum(axis=1))
+        for position, suspects in without_residual(stack, b, u, unit):
+            X = block.exposures(periods[position])
+            moved = wanted.from_design(moved_alone(stack, position, X, suspects), position)
+            wanted.forget(variances[position], (moved**2).sum(axis=1))
     errors = unit[:, None] * np.sqrt(variances)
     record.std_errors[periods] = np.ldexp(errors, wanted.exponents)
 

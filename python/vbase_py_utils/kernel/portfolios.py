@@ -23,27 +23,27 @@ TOGETHER = 16
 
 
 class Holdings(NamedTuple):
-    """``holdings`` (H,) of usable rows at ``places`` (H,) in the portfolios of ``factors`` (H,).
+    """``holdings`` (H,) of ``usable`` rows (H,) in the portfolios of ``factors`` (H,).
 
     In units of 1 / exposure: times returns they sum to the factor return.
     """
 
-    places: NDArray[np.intp]
+    usable: NDArray[np.intp]
     factors: NDArray[np.intp]
     holdings: FloatArray
 
     @classmethod
     def together(cls, parts: Sequence[Holdings]) -> Holdings:
         """Join the holdings of periods apart, in the order of the rows."""
-        places, factors = (
+        usable, factors = (
             np.concatenate([np.empty(0, dtype=np.intp), *arrays])
-            for arrays in ([part.places for part in parts], [part.factors for part in parts])
+            for arrays in ([part.usable for part in parts], [part.factors for part in parts])
         )
         holdings = np.concatenate([np.empty(0), *(part.holdings for part in parts)])
         if len(parts) < 2:
-            return cls(places, factors, holdings)
-        order = np.argsort(places, kind="stable")
-        return cls(places[order], factors[order], holdings[order])
+            return cls(usable, factors, holdings)
+        order = np.argsort(usable, kind="stable")
+        return cls(usable[order], factors[order], holdings[order])
 
 
 def factor_holdings(
@@ -64,7 +64,7 @@ def factor_holdings(
     parts = []
     for part in parts_of(columns_of(X), families, w, starts, rows, intercept=intercept):
         # A root of each, as their product may be too small a number.
-        roots = np.sqrt(robustness_weights[part.places])
+        roots = np.sqrt(robustness_weights[part.usable])
         if w is not None:
             roots = roots * np.sqrt(w[part.rows])
         holdings = np.full((part.starts[-1], part.present.shape[1]), np.nan)
@@ -75,10 +75,10 @@ def factor_holdings(
         )
         held = np.isfinite(holdings)
         row, factor = np.nonzero(held)
-        places = np.arange(len(robustness_weights))[part.places]
+        usable = np.arange(len(robustness_weights))[part.usable]
         period = np.repeat(np.arange(n_periods), np.diff(part.starts))
-        its_factors = part.present[period[row], factor]
-        parts.append(Holdings(places[row], its_factors, holdings[row, factor]))
+        factors_held = part.present[period[row], factor]
+        parts.append(Holdings(usable[row], factors_held, holdings[row, factor]))
     return Holdings.together(parts)
 
 

@@ -117,14 +117,14 @@ class Stack:
             return b
         return np.asarray(np.linalg.solve(self.triangle, b), dtype=np.float64)
 
-    def row_sizes(self, place: np.intp, b: FloatArray) -> FloatArray:
+    def row_sizes(self, position: np.intp, b: FloatArray) -> FloatArray:
         """Magnitude of what a row's residual is the difference of; times EPS, its rounding.
 
-        One for each row of the period at ``place``; ``b`` (k,) are coefficients of the design.
+        One for each row of the period at ``position``; ``b`` (k,) are coefficients of the design.
         """
-        n = self.sizes[place]
-        fitted: FloatArray = np.abs(b) @ np.abs(self.design[place, :, :n])
-        return np.maximum(np.abs(self.y[place, :n]), fitted)
+        n = self.sizes[position]
+        fitted: FloatArray = np.abs(b) @ np.abs(self.design[position, :, :n])
+        return np.maximum(np.abs(self.y[position, :n]), fitted)
 
 
 def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp]]:
@@ -166,7 +166,7 @@ def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Depen
     """
     sizes = block.sizes[periods]
     width = int(widths(sizes[:1])[0])
-    values = _Rows(block, periods, width)
+    values = _Layout(block, periods, width)
     y = values.of(block.y)
     y_exponent = _exponents(y)
     y = np.ldexp(y, -y_exponent[:, None])
@@ -203,7 +203,7 @@ def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Depen
     return _in_orthogonal_coordinates(stack, np.flatnonzero(stack.ill))
 
 
-class _Rows:
+class _Layout:
     """The rows of periods, to be laid side by side and padded with zeros to ``width`` columns."""
 
     def __init__(self, block: Block, periods: NDArray[np.intp], width: int) -> None:
@@ -211,17 +211,17 @@ class _Rows:
         n_periods, longest = len(sizes), int(sizes.max())
         self.shape, self.own_shape = (n_periods, width), (n_periods, longest)
         self.beyond = np.arange(longest) >= sizes[:, None]
-        self.places: slice | NDArray[np.intp] = slice(first[0], first[0] + n_periods * longest)
+        self.index: slice | NDArray[np.intp] = slice(first[0], first[0] + n_periods * longest)
         if self.beyond.any() or np.any(np.diff(first) != longest):
             # Beyond the rows of a period stands its last.
-            self.places = first[:, None] + np.minimum(np.arange(longest), sizes[:, None] - 1)
+            self.index = first[:, None] + np.minimum(np.arange(longest), sizes[:, None] - 1)
         if block.rows is not None:
-            self.places = block.rows[self.places]
+            self.index = block.rows[self.index]
 
     def _own(self, values: FloatArray) -> FloatArray:
-        if isinstance(self.places, slice):
-            return values[self.places].reshape(self.own_shape)
-        return values.take(self.places).reshape(self.own_shape)
+        if isinstance(self.index, slice):
+            return values[self.index].reshape(self.own_shape)
+        return values.take(self.index).reshape(self.own_shape)
 
     def of(self, values: FloatArray) -> FloatArray:
         """Lay out values (N,) as (P, n)."""
@@ -265,25 +265,27 @@ def _scale_rows(A: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:
     return gram, exponents
 
 
-def _in_orthogonal_coordinates(stack: Stack, places: NDArray[np.intp]) -> tuple[Stack, Dependent]:
-    """Replace the designs at ``places`` by the Q of their QR decompositions, if of full rank."""
+def _in_orthogonal_coordinates(
+    stack: Stack, positions: NDArray[np.intp]
+) -> tuple[Stack, Dependent]:
+    """Replace the designs at ``positions`` by the Q of their QR decompositions, if of full rank."""
     k = stack.A.shape[1]
-    Q, R = np.linalg.qr(stack.A[places].transpose(0, 2, 1))
+    Q, R = np.linalg.qr(stack.A[positions].transpose(0, 2, 1))
     _, lengths, directions = np.linalg.svd(R)
-    rounding = np.maximum(stack.sizes[places], k) * EPS * lengths[:, 0]
+    rounding = np.maximum(stack.sizes[positions], k) * EPS * lengths[:, 0]
     null = lengths <= rounding[:, None]
     columns = (null[:, :, None] & (np.abs(directions) > COLLINEAR_SHARE)).any(axis=1)
     deficient = null.any(axis=1)
-    dependent = Dependent(stack.periods[places[deficient]], columns[deficient])
-    if places.size:
+    dependent = Dependent(stack.periods[positions[deficient]], columns[deficient])
+    if positions.size:
         A, triangle = stack.A.copy(), np.tile(np.eye(k), (len(stack.periods), 1, 1))
         gram, inverse, pivots = stack.gram.copy(), stack.inverse.copy(), stack.pivots.copy()
-        A[places], triangle[places] = Q.transpose(0, 2, 1), R
-        gram[places] = inverse[places] = np.eye(k)
-        pivots[places] = 1.0
+        A[positions], triangle[positions] = Q.transpose(0, 2, 1), R
+        gram[positions] = inverse[positions] = np.eye(k)
+        pivots[positions] = 1.0
         stack = replace(stack, A=A, gram=gram, inverse=inverse, pivots=pivots, triangle=triangle)
         full_rank = np.ones(len(A), dtype=np.bool_)
-        full_rank[places[deficient]] = False
+        full_rank[positions[deficient]] = False
         if deficient.any():
             stack = stack[full_rank]
     return stack, dependent

@@ -53,7 +53,7 @@ def name_label(name: str) -> str:
     return one_line(name, NAME_CHARACTERS).replace("$", r"\$")
 
 
-def places(periods: pl.Series) -> NDArray[Any]:
+def x_of(periods: pl.Series) -> NDArray[Any]:
     """Say where periods stand on an axis: dates and times at theirs, others in equal steps."""
     if not is_dated(periods):
         return np.arange(len(periods))
@@ -64,8 +64,8 @@ def places(periods: pl.Series) -> NDArray[Any]:
 
 
 def label_periods(ax: Axes, periods: pl.Series) -> None:
-    """Put ticks on the horizontal axis of a chart whose points stand at ``places(periods)``."""
-    at = places(periods)
+    """Put ticks on the horizontal axis of a chart whose points stand at ``x_of(periods)``."""
+    at = x_of(periods)
     steps = np.diff(at)
     few = len(periods) <= MOST_TICKS and not (steps * MOST_TICKS < steps.sum() / 2).any()
     if few or not is_dated(periods):
@@ -122,7 +122,7 @@ def draw_lines(
     title: str = "",
 ) -> list[Line2D]:
     """Draw a line per curve over the periods, grey but for those named, with a legend beside."""
-    x, lines = places(periods), []
+    x, lines = x_of(periods), []
     colours = dict(zip(coloured, COLOURS, strict=False))
     for name, values in curves.items():
         lines += ax.plot(

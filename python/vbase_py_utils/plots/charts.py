@@ -28,8 +28,8 @@ from vbase_py_utils.plots.axes import (
     largest,
     limit_to,
     lone,
-    places,
     span,
+    x_of,
 )
 from vbase_py_utils.plots.data import (
     FloatArray,
@@ -173,7 +173,7 @@ def confidence_bands(
     window = window_for(len(periods))
     width = -NormalDist().inv_cdf((1 - level) / 2)
     ax = axes_for(ax)
-    x = places(periods)
+    x = x_of(periods)
     middles = {name: running_mean(returns[name], window) for name in names}
     lines = draw_lines(ax, periods, middles, names[: len(COLOURS)], shown)
     reach = [np.array([])]

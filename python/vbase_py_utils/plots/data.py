@@ -57,19 +57,19 @@ def read_both(
             "period", period or periods.name, theirs.dtype, periods.dtype, "the other frame"
         )
     shared = [name for name in values if name in other_values]
-    places = (
+    matches = (
         periods.to_frame()
         .with_row_index("one")
         .join(theirs.to_frame().with_row_index("other"), on=PERIOD, maintain_order="left")
     )
     if not shared:
         raise PanelError.nothing_shared("factor", list(values), list(other_values))
-    if places.is_empty():
+    if matches.is_empty():
         raise PanelError.nothing_shared("period", _first_three(periods), _first_three(theirs))
     return {
         name: (
-            floats(values[name].gather(places["one"])),
-            floats(other_values[name].gather(places["other"])),
+            floats(values[name].gather(matches["one"])),
+            floats(other_values[name].gather(matches["other"])),
         )
         for name in chosen(shared, factors)
     }
@@ -78,11 +78,11 @@ def read_both(
 def unstacked(table: pl.DataFrame, values: str) -> tuple[pl.Series, dict[str, FloatArray]]:
     """Give the periods in order and, of a table of coefficients, the values of each factor."""
     periods = table[PERIOD].unique().sort()
-    places = table.join(periods.to_frame().with_row_index("place"), on=PERIOD)
+    numbered = table.join(periods.to_frame().with_row_index("position"), on=PERIOD)
     columns = {}
-    for (factor,), rows in places.group_by(FACTOR, maintain_order=True):
+    for (factor,), rows in numbered.group_by(FACTOR, maintain_order=True):
         column = np.full(len(periods), np.nan)
-        column[rows["place"]] = floats(rows[values])
+        column[rows["position"]] = floats(rows[values])
         columns[str(factor)] = column
     return periods, columns
 
@@ -125,7 +125,7 @@ def running_median(values: FloatArray, window: int) -> FloatArray:
 
 
 def _first_three(keys: pl.Series) -> list[str]:
-    return [label(keys.slice(place, 1)) for place in range(min(3, len(keys)))]
+    return [label(keys.slice(i, 1)) for i in range(min(3, len(keys)))]
 
 
 def _windows(values: FloatArray, window: int) -> tuple[FloatArray, FloatArray]:

@@ -67,7 +67,7 @@ def winsorize(
     """
     if (quantiles is None) == (robust_sds is None):
         raise ValueError("winsorize takes either quantiles or robust_sds, not both")
-    x, sound = _numbers("column", column), _checked("column", column)
+    x, sound = _as_numbers("column", column), _checked("column", column)
     if quantiles is not None:
         low, high = _quantiles(quantiles)
         return _finite(x.clip(x.quantile(low, "linear"), x.quantile(high, "linear")), sound)
@@ -109,17 +109,17 @@ def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
     >>> frame.select(zscore("bp", weights="cap"))["bp"].to_list()
     [-1.25, -0.25, 0.75, None]
     """
-    x, w, sound = _numbers("column", column), pl.lit(1.0), _checked("column", column)
+    x, w, sound = _as_numbers("column", column), pl.lit(1.0), _checked("column", column)
     if weights is not None:
-        w, sound = _numbers("weights", weights), sound & _checked("weights", weights)
+        w, sound = _as_numbers("weights", weights), sound & _checked("weights", weights)
     inside = pl.when(w > 0).then(x)
     sized = pl.when(inside.is_not_null()).then(w)
     share = sized / sized.max()
     # From 0 to 1 over those inside, in any units; 0 / 0 where they are all equal.
-    place = (x - inside.min()) / (inside.max() - inside.min())
-    mean = (share * place).sum() / share.sum()
-    sd = pl.when(inside.is_not_null()).then(place).std()
-    return pl.when(sound & (w >= 0).all()).then(_finite((place - mean) / sd))
+    scaled = (x - inside.min()) / (inside.max() - inside.min())
+    mean = (share * scaled).sum() / share.sum()
+    sd = pl.when(inside.is_not_null()).then(scaled).std()
+    return pl.when(sound & (w >= 0).all()).then(_finite((scaled - mean) / sd))
 
 
 def rank_normal(column: IntoColumn) -> pl.Expr:
@@ -156,7 +156,7 @@ def rank_normal(column: IntoColumn) -> pl.Expr:
     >>> frame.select(rank_normal("bp").round(4))["bp"].to_list()
     [0.0, -0.9674, 0.9674, None]
     """
-    x = _finite(_numbers("column", column), _checked("column", column))
+    x = _finite(_as_numbers("column", column), _checked("column", column))
     return _within(x.rank("average"), normal_scores)
 
 
@@ -196,7 +196,7 @@ def fill_missing_by_group(column: IntoColumn, by: IntoColumn | Iterable[IntoColu
     >>> frame.select(filled)["bp"].to_list()
     [0.5, 0.7, 0.6, 0.9, 0.9]
     """
-    x, keys = _numbers("column", column), as_columns("by", by)
+    x, keys = _as_numbers("column", column), as_columns("by", by)
     if not keys:
         raise ValueError("no columns to group by: by is empty")
     known = pl.all_horizontal(key.is_not_null() for key in keys)
@@ -243,7 +243,7 @@ def neutralize(
     [-0.5, 1.0, -0.5]
     """
     residuals = residuals_of("column", column, exposures, weights, math.inf)
-    values = _finite(_numbers("column", column), _checked("column", column))
+    values = _finite(_as_numbers("column", column), _checked("column", column))
     both = pl.struct(residuals.alias("residual"), values.alias("value"))
     return _within(both, _unless_rounding).alias(residuals.meta.output_name())
 
@@ -291,7 +291,7 @@ def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None 
         expected = "a number > 0 and <= 1"
         check_number("max_share", max_share, expected, at_least=math.ulp(0), at_most=1)
     exponent = float(power)
-    cap, sound = _numbers("cap", cap), _checked("cap", cap)
+    cap, sound = _as_numbers("cap", cap), _checked("cap", cap)
     weights: pl.Expr = pl.when(cap > 0).then((cap / cap.max()) ** exponent)
     if max_share is not None:
         share = float(max_share)
@@ -333,7 +333,7 @@ def _listed(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
     return values.implode().list.eval(formula(pl.element()))
 
 
-def _numbers(argument: str, column: IntoColumn) -> pl.Expr:
+def _as_numbers(argument: str, column: IntoColumn) -> pl.Expr:
     """Take a column as Float64; missing values, and any that are not numbers, become null."""
     return _finite(as_column(argument, column).cast(pl.Float64, strict=False))
 

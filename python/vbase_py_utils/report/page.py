@@ -122,13 +122,13 @@ def _page(given: Fits, title: str, lags: Lags) -> str:
         estimated=fits.estimated,
         robust=isfinite(fits.estimated.huber_t),
         coverage=_coverage(fits),
-        statuses=_rows(fits.diagnostics.group_by(STATUS).len("periods").sort(STATUS)),
-        bad_periods=_rows(_bad_periods(fits)),
-        premia=_rows(premia),
+        statuses=_records(fits.diagnostics.group_by(STATUS).len("periods").sort(STATUS)),
+        bad_periods=_records(_bad_periods(fits)),
+        premia=_records(premia),
         lags=lags,
         pictures=list(pictures_of(fits, premia)),
-        periods=_rows(_worst_periods(fits)),
-        assets=_rows(_worst_assets(fits)),
+        periods=_records(_worst_periods(fits)),
+        assets=_records(_worst_assets(fits)),
         version=version("vbase-py-utils"),
     )
 
@@ -203,7 +203,7 @@ def _at_least_weight(key: str) -> list[pl.Expr]:
     return [pl.col(key, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT).get(least)]
 
 
-def _rows(table: pl.DataFrame) -> list[dict[str, Any]]:
+def _records(table: pl.DataFrame) -> list[dict[str, Any]]:
     """Turn a table into rows for the template, keys into text."""
     keys = [key for key in (PERIOD, ASSET) if key in table.columns]
     texts = {key: [label(table[key].slice(i, 1)) for i in range(table.height)] for key in keys}

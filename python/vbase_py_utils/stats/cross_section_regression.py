@@ -99,14 +99,14 @@ def run_cross_sectional_regression(
     index = factor_loadings.index
     if len(index) == 0:
         raise ValueError("factor_loadings is empty, expected at least one asset")
-    X = _numbers(factor_loadings, "factor_loadings")
+    X = _as_floats(factor_loadings, "factor_loadings")
     y = _aligned(asset_returns, index, "asset_returns")
     w = _aligned(weights, index, "weights")
     for name, values in (("factor_loadings", X), ("asset_returns", y), ("weights", w)):
         _require_finite(values, name, index, factor_loadings.columns)
     _require_no_negative(w, index, "weights")
     n = len(index)
-    rows = _Rows(np.zeros(n, np.intp), np.arange(n), y, X, w)
+    rows = _LongPanel(np.zeros(n, np.intp), np.arange(n), y, X, w)
     fits, values = _fit(rows, factor_loadings.columns, huber_t)
     status, reason = fits[STATUS][0], fits[REASON][0]
     if status == Status.max_iter.name:
@@ -194,10 +194,10 @@ def run_monthly_factor_returns(
     w, weighted = _weights_at(t, i, exposures_df.index, weights, returns_df)
     known = (t >= 0) & (i >= 0)
     t_known, i_known = t[known], i[known]
-    y = _numbers(returns_df, "returns_df")[i_known, t_known]
-    X = _numbers(exposures_df, "exposures_df")[known]
+    y = _as_floats(returns_df, "returns_df")[i_known, t_known]
+    X = _as_floats(exposures_df, "exposures_df")[known]
     try:
-        fits, estimates = _fit(_Rows(t_known, i_known, y, X, w[known]), factors, huber_t)
+        fits, estimates = _fit(_LongPanel(t_known, i_known, y, X, w[known]), factors, huber_t)
     except PanelError:
         # The panel knows positions only: say it in the caller's labels where that is the reason.
         _require_unique(exposures_df.index, "the index of exposures_df")
@@ -213,7 +213,7 @@ def run_monthly_factor_returns(
     return pd.DataFrame(values, index=periods, columns=factors)
 
 
-class _Rows(NamedTuple):
+class _LongPanel(NamedTuple):
     """A long panel in positions: period and asset (N,), returns (N,), exposures (N, k), weights."""
 
     t: Positions
@@ -223,7 +223,9 @@ class _Rows(NamedTuple):
     w: FloatArray
 
 
-def _fit(rows: _Rows, factors: pd.Index[Any], huber_t: float) -> tuple[pl.DataFrame, FloatArray]:
+def _fit(
+    rows: _LongPanel, factors: pd.Index[Any], huber_t: float
+) -> tuple[pl.DataFrame, FloatArray]:
     """Fit the panel: one row per period position that occurs, and the estimates (T, k) of it."""
     names = _exposure_names(factors)
     # Keys that no factor is likely to be named like.
@@ -259,8 +261,8 @@ def _positions(
     for labels, level, codes in zip((periods, assets), index.levels, index.codes, strict=True):
         missing = np.flatnonzero(labels.isna())
         # Code -1 is a missing label and picks the last entry.
-        places = np.append(labels.get_indexer(level), missing[0] if missing.size else -1)
-        found.append(places[np.asarray(codes)])
+        positions = np.append(labels.get_indexer(level), missing[0] if missing.size else -1)
+        found.append(positions[np.asarray(codes)])
     return found[0], found[1]
 
 
@@ -275,7 +277,7 @@ def _weights_at(
 
     ``t`` and ``i``: the positions of the exposures' ``index`` in the labels of ``returns_df``.
     """
-    w = _numbers(weights.to_frame(), "weights_df")[:, 0]
+    w = _as_floats(weights.to_frame(), "weights_df")[:, 0]
     _require_no_negative(w, weights.index, "weights_df")
     if weights.index.equals(index):
         return w, t
@@ -308,7 +310,7 @@ def _reasons(
 
 def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatArray:
     """Values of ``series`` in the order of ``index``, the index of factor_loadings."""
-    values = _numbers(series.to_frame(), name)[:, 0]
+    values = _as_floats(series.to_frame(), name)[:, 0]
     if series.index.equals(index):
         return values
     if len(series) != len(index):
@@ -328,7 +330,7 @@ def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatAr
     return values[order]
 
 
-def _numbers(frame: pd.DataFrame, name: str) -> FloatArray:
+def _as_floats(frame: pd.DataFrame, name: str) -> FloatArray:
     """Values (rows, columns) as float64, missing ones NaN; a new array or a view never written."""
     for j, dtype in enumerate(frame.dtypes):
         plain = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
