@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,7 @@ ORDER = {
 # Arrows inside the other wings that would be a door left open.
 NEVER = {("analyse.reading", "analyse.premia"), ("plots.data", "plots.axes")}
 FRAMES = {"polars", "pandas", "pyarrow", "matplotlib"}
-MOST_LINES = 420
+MOST_LINES, MOST_LINES_OF_FUNCTION = 420, 40
 
 
 def run(code):
@@ -237,3 +239,25 @@ def test_no_imports_run_in_circles():
 def test_modules_are_short(module):
     count = MODULES[module].read_text(encoding="utf-8").count("\n")
     assert count <= MOST_LINES
+
+
+def lines_of_code(source):
+    """Numbers of the lines that hold more than comments."""
+    aside = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    return {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in aside
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_functions_are_short(module):
+    source = MODULES[module].read_text(encoding="utf-8")
+    code = lines_of_code(source)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            own = range(body[0].lineno, node.end_lineno + 1) if body else ()
+            assert len(code.intersection(own)) <= MOST_LINES_OF_FUNCTION, node.name

@@ -74,9 +74,10 @@ def fit_block(
 ) -> pl.DataFrame:
     """Fit the periods of a block: ``rows`` as ``PanelSpec.select`` gives them, whole periods.
 
-    Returns a row per period, sorted, with the columns of ``fit_schema``; the full ones when
-    ``cov_type`` says which standard errors they hold. ``done`` is told of fitted periods. Raises
-    PanelError for null keys, repeated (period, asset) and negative weights.
+    Returns a row per period, sorted, with the columns of ``fit_schema``: the full ones if
+    ``cov_type`` names a kind of standard errors. ``done`` is called with the number of periods
+    fitted since its last call. Raises PanelError for null keys, repeated (period, asset) and
+    negative weights.
     """
     spec.check_values(rows, partial=True)
     block = BlockRows.of(rows, spec)
@@ -107,7 +108,7 @@ def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
 
 
 def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None) -> PeriodFits:
-    """Fit the periods of a block; ``done`` is called with the number of periods fitted since."""
+    """Fit the periods of a block without categories; ``done`` as for ``fit_block``."""
     X, y, w = block.arrays()
     with one_blas_thread():
         return fit_periods(X, y, w, block.kept_starts, options, rows=block.kept, done=done)
@@ -206,12 +207,12 @@ def _full_columns(
 
 
 def _unless_infinite(values: FloatArray) -> FloatArray:
-    """NaN, which becomes null, for numbers too large to hold."""
+    """Replace infinite numbers by NaN, which becomes null."""
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
-    """Say in words why a period did not converge; its status stands beside the reason."""
+    """Give the reason in words for each period that did not converge, null for the others."""
     spec, n_assets = block.spec, np.diff(block.kept_starts)
     reasons: list[str | None] = [None] * len(n_assets)
     only_exposures = not (spec.intercept or spec.families)
@@ -243,7 +244,7 @@ def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
 
 
 def _collinear(block: BlockRows, t: np.intp, factors: NDArray[np.intp], noun: str) -> str:
-    """Name the factors of period ``t`` that are collinear, and apart those that are all zero."""
+    """Name the collinear factors of period ``t``, those that are zero for all assets separately."""
     first, end = block.kept_starts[t : t + 2]
     rows = np.arange(first, end) if block.kept is None else block.kept[first:end]
     X, _, _ = block.arrays()
@@ -269,13 +270,13 @@ def portfolio_block(
 ) -> pl.DataFrame:
     """Fit the periods of a block and compute the portfolios of those that converged.
 
-    ``rows`` and errors as for ``fit_block``. A row per period, used asset and factor that has a
-    return, with the columns of ``portfolio_schema``.
+    ``rows`` and errors as for ``fit_block``. Returns a row per period, used asset and factor with a
+    return, in the columns of ``portfolio_schema``.
     """
     spec.check_values(rows, partial=True)
     block = BlockRows.of(rows, spec)
     with one_blas_thread():
-        # The kind of standard errors, which are not used, that takes less time.
+        # Standard errors are not used here; H1 takes less time.
         fits, trust = _fit_and_assess(block, options, "H1", None)
         if on_failure == "raise":
             raise_on_failure(pl.DataFrame(_estimates(block, fits)), partial=True)
@@ -296,7 +297,7 @@ def portfolio_block(
 
 
 def _holdings(block: BlockRows, fits: PeriodFits, trust: Inference) -> Holdings:
-    """Compute the portfolios of all periods that converged, row by row."""
+    """Compute the portfolios of all periods that converged, asset by asset."""
     X, _, w = block.arrays()
     starts, intercept = block.kept_starts, block.spec.intercept
     converged = np.repeat(fits.status == Status.converged, np.diff(starts))
@@ -307,7 +308,7 @@ def _holdings(block: BlockRows, fits: PeriodFits, trust: Inference) -> Holdings:
 
 
 def raise_on_failure(fits: pl.DataFrame, *, partial: bool = False) -> pl.DataFrame:
-    """Raise FitError for the periods without an answer; ``partial``: others are still to come."""
+    """Raise FitError if a period has no answer; ``partial``: more periods are still to come."""
     failed = fits.filter(~pl.col(STATUS).is_in(ANSWERED))
     if not failed.is_empty():
         n_periods = None if partial else fits.height

@@ -1,4 +1,4 @@
-"""Between frames and arrays: the rows of a block, period by period, as the kernel wants them."""
+"""From frames to arrays: the rows of a block, period by period, as the kernel takes them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class BlockRows:
 
     @classmethod
     def in_place(cls, rows: pl.DataFrame, spec: PanelSpec, starts: NDArray[np.intp]) -> BlockRows:
-        """Take rows without keys whose periods, numbered from 0, stand where ``starts`` says."""
+        """Take rows without keys; period t, numbered from 0, begins at ``starts[t]``."""
         periods = pl.Series(np.arange(len(starts) - 1))
         return cls(rows, spec, None, periods, starts, _usable(rows, spec))
 
@@ -92,7 +92,8 @@ def _usable(rows: pl.DataFrame, spec: PanelSpec) -> NDArray[np.bool_] | None:
     """Which rows are complete and have a weight above zero; None if all are."""
     names = [RETURN, *spec.inner_exposures, *spec.inner_category_weights]
     names += [] if spec.weights is None else [WEIGHT]
-    # A finite sum tells, at the cost of reading, that there is nothing to look for.
+    # If a column's sum is finite it has no missing value, so only the other columns are checked row
+    # by row. A sum that overflows makes its column one of them, which is harmless.
     sums = rows.select(pl.col(names).sum()).row(0)
     suspects = [name for name, total in zip(names, sums, strict=True) if not np.isfinite(total)]
     conditions = [pl.col(name).is_finite() for name in suspects]

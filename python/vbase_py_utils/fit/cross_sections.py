@@ -76,8 +76,8 @@ def factor_returns(
 ) -> pl.DataFrame | pl.LazyFrame:
     """Estimate the factor returns of every period by a robust cross-sectional regression.
 
-    In each period the returns are regressed on the exposures by Huber M-estimation: weighted by
-    precision, scale the median absolute residual about zero.
+    In each period the returns are regressed on the exposures by weighted Huber M-estimation. The
+    scale is the median absolute residual about zero.
 
     Parameters
     ----------
@@ -117,9 +117,9 @@ def factor_returns(
         Stop when no fitted value moves by more than ``tol`` scales, or after ``max_iter`` steps.
     sorted_by_period : default False
         Promise that periods ascend in time; text that sorts otherwise is refused. A LazyFrame is
-        then read once, in batches: neither it nor, into a sink, the answer need fit in memory.
-        Filters on the period and limits, set on the answer, restrict what is read; what is not read
-        is not checked.
+        then read once, in batches, so that it need not fit in memory, nor need an answer that goes
+        into a sink. Filters on the period and limits on the answer restrict what is read; rows that
+        are not read are not checked.
     progress : default False
         Show a bar that counts periods, on a terminal or in a notebook (extra ``progress``).
 
@@ -216,10 +216,10 @@ def fit_cross_sections(
     sorted_by_period: bool = False,
     progress: bool = False,
 ) -> CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame]:
-    """Estimate the factor returns of every period, with all that tells how far to trust them.
+    """Estimate the factor returns of every period, with errors, residuals and diagnostics.
 
-    The estimate, the arguments and the errors are those of ``factor_returns``, which is faster
-    where factor returns are all that is needed. Only what differs is described here.
+    The estimate, the arguments and the exceptions are those of ``factor_returns``, which is faster
+    if factor returns are all you need. Only the differences are described here.
 
     Parameters
     ----------
@@ -232,11 +232,11 @@ def fit_cross_sections(
     sorted_by_period, progress : default False, False
         As in ``factor_returns``.
     period, asset : default "period", "asset"
-        Key columns; they may not have the name of another column of the frames below.
+        Key columns; their names must differ from those of the other columns of the frames below.
     cov_type : default "sandwich"
         "sandwich": standard errors that are consistent whatever the weights are, but too small for
-        a factor that few assets carry, or few large weights. "H1": those statsmodels gives by
-        default, right where weights are proportional to 1 / variance.
+        a factor to which only a few assets, or a few large weights, are exposed. "H1": the default
+        of statsmodels, correct if weights are proportional to 1 / variance.
 
     Returns
     -------
@@ -310,13 +310,13 @@ class _Prepared:
     ways: _Ways
 
     def fits(self, cov_type: CovType | None = None) -> Frame:
-        """Fit the panel, or plan it if it is lazy: rows as of ``fit_block``."""
+        """Fit the panel, or plan the fit if it is lazy; rows as ``fit_block`` returns them."""
         if isinstance(self.frame, pl.LazyFrame):
             return fit_query(self.frame, self.spec, self.options, cov_type=cov_type, **self.ways)
         return fit_frame(self.frame, self.spec, self.options, cov_type=cov_type, **self.ways)
 
     def portfolios(self) -> Callable[[], pl.LazyFrame]:
-        """Give what plans the factor portfolios, whenever they are asked for."""
+        """Give a function that plans the factor portfolios when it is called."""
         if isinstance(self.frame, pl.LazyFrame):
             return partial(
                 portfolio_query,

@@ -97,7 +97,7 @@ def huber_residuals(
     weights: IntoColumn | None = None,
     huber_t: float = HUBER_T,
 ) -> pl.Expr:
-    """Take out of the returns, or of a signal, what the exposures explain: for ``.over("period")``.
+    """Give the residuals of returns, or of a signal, on the exposures: for ``.over("period")``.
 
     The numbers are the specific returns of ``fit_cross_sections``.
 
@@ -110,8 +110,8 @@ def huber_residuals(
     -------
     pl.Expr
         One Float64 per row, named like the returns: returns minus exposures times coefficients.
-        Rows of weight 0 or missing weight take no part in the fit, but have a residual. Null where
-        the return or an exposure is missing, and in groups without an answer.
+        Rows with a weight that is 0 or missing are not used in the fit, but have a residual. Null
+        where the return or an exposure is missing, and in groups without an answer.
 
     Raises
     ------

@@ -19,8 +19,9 @@ from vbase_py_utils.keys import PERIOD, check_order
 from vbase_py_utils.panel import PanelSpec, by_position
 from vbase_py_utils.periods.order import check_time_order, may_be_disordered
 
-# A block is cut when it has so many numbers, 28 MB, and read in pieces: larger blocks are faster,
-# since their periods are fitted in larger stacks, but there is one for every core.
+# A block is cut when it holds this many numbers, 28 MB. Larger blocks are faster, since their
+# periods are fitted in larger stacks, but every core holds one. It is read in PIECES, so that
+# Polars' reader need not hold it a second time.
 BLOCK_CELLS = 7 * 2**19
 PIECES = 4
 POLARS = str(Path(pl.__file__).parent)
@@ -36,10 +37,10 @@ def one_pass(
 ) -> pl.LazyFrame:
     """Plan ``fit`` on blocks of whole periods of the panel, which is read once, as it comes.
 
-    ``fit`` takes rows as ``PanelSpec.select`` gives them and makes of them a row per period, in
-    the columns of ``schema``. What is asked of the answer limits what is read: conditions on the
-    period alone are handed to the query of the panel, and a limit ends it. What is not read is not
-    checked. The query raises PanelError when a period comes after a later one.
+    ``fit`` turns rows, as ``PanelSpec.select`` gives them, into a row per period in the columns of
+    ``schema``. Filters on the period alone are pushed down into the panel's query, and a limit
+    stops reading early. Rows that are not read are not checked. The query raises PanelError when a
+    period comes after a later one.
     """
 
     def read(
@@ -91,7 +92,7 @@ def _collected(query: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
         try:
             batch = next(batches)
         except StopIteration as end:
-            # One that escapes from a function in the query is no end, though it looks like it.
+            # A StopIteration that a function in the query let escape is an error, not the end.
             raised_in = traceback.extract_tb(end.__traceback__)[-1].filename
             if raised_in != __file__ and not raised_in.startswith(POLARS):
                 raise RuntimeError("the query of the panel raised StopIteration") from end
@@ -100,7 +101,7 @@ def _collected(query: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
 
 
 def rows_of_block(n_columns: int) -> int:
-    """At how many rows a block is cut."""
+    """Give the number of rows at which a block is cut."""
     return max(1, BLOCK_CELLS // n_columns)
 
 
@@ -126,7 +127,7 @@ def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator
         if n_held >= rows_of_block(batch.width) and n_held > n_open:
             together = pl.concat(held, rechunk=True)
             block = [together.head(n_held - n_open)]
-            # A copy, and no name for the block: what is done makes room for the next one.
+            # The rest is a copy, and the block has no name: its memory is free once it is fitted.
             rest = pl.int_range(n_held - n_open, n_held)
             held, n_held = [together.select(pl.all().gather(rest))], n_open
             del together
@@ -137,10 +138,10 @@ def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator
 
 
 class _Times:
-    """Checks that the order of the periods is that of time, as they are read.
+    """Checks, as periods are read, that their order is that of time.
 
-    How text reads depends on all of it: what has been read is checked when it has doubled, and at
-    the end.
+    Whether text sorts like time depends on all of it: the text read so far is checked whenever it
+    has doubled, and at the end.
     """
 
     def __init__(self, column: str) -> None:
@@ -166,7 +167,7 @@ class _Times:
 
 
 def _conjuncts(predicate: pl.Expr | None) -> Iterator[pl.Expr]:
-    """Take the conditions apart that are joined by "and"."""
+    """Split a predicate into the conditions that "and" joins."""
     if predicate is None:
         return
     parts = predicate.meta.pop()

@@ -22,10 +22,11 @@ def check_progress(*, progress: bool) -> None:
 
 @contextmanager
 def counting(n_periods: int | None = None, *, progress: bool = True) -> Iterator[Done | None]:
-    """Show a bar while the block runs, and give what counts periods that are done; None if none.
+    """Show a bar while the block runs, and give the function that counts fitted periods.
 
-    ``n_periods``: how many there will be, if that is known. Nothing is shown where standard error
-    is neither a terminal nor that of a notebook. The counter may be called from several threads.
+    Without ``progress`` there is neither: the block gets ``None``. ``n_periods``: the number to
+    come, if it is known. The bar is shown on a terminal or in a notebook only. The function may be
+    called from several threads.
     """
     if not progress:
         yield None

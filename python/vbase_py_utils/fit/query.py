@@ -33,7 +33,8 @@ BLOCK_ROWS = 2**24
 LAZY_BLOCKS = 1
 # What needs the order of time, in a message.
 SORTED = "sorted_by_period=True"
-# What is asked of the answer must not change the question.
+# Filters and limits on the result must not reach the panel: they would change which rows are
+# fitted.
 NO_PUSHDOWN = {
     "predicate_pushdown": False,
     "projection_pushdown": False,
@@ -82,7 +83,7 @@ def fit_frame(
 
 
 def blocks_of(panel: pl.DataFrame) -> int:
-    """Say into how many blocks a panel in memory is hashed."""
+    """Give the number of blocks into which a panel in memory is hashed."""
     return 1 + panel.height // BLOCK_ROWS
 
 
@@ -101,10 +102,11 @@ def fit_query(
 ) -> pl.LazyFrame:
     """Plan the fits: one row per period, sorted, with the columns of ``fit_schema``.
 
-    ``cov_type`` None: estimates only, for a fraction of the time. ``sorted_by_period``: read the
-    panel once, in batches. ``n_blocks``: else, into how many blocks the periods are hashed. The
-    numbers depend on neither. ``done`` is called with the number of periods fitted since last time.
-    ``warn``: whether the query warns of text whose order is not that of time.
+    Without ``cov_type`` there are only estimates, for a fraction of the time. With
+    ``sorted_by_period`` the panel is read once, in batches; otherwise its periods are hashed into
+    ``n_blocks`` blocks. The numbers depend on neither. ``done`` is called with the number of
+    periods fitted since its last call. With ``warn`` the query warns of text that sorts in another
+    order than time.
     """
     schema = panel.collect_schema()
     out = fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
@@ -124,7 +126,7 @@ def fit_query(
 
 
 def _warning(answer: pl.LazyFrame, spec: PanelSpec, out: pl.Schema) -> pl.LazyFrame:
-    """Warn, once when the query runs, of rows in the order of text that is not that of time."""
+    """Warn, once when the query runs, if text has put the rows in another order than time."""
     if not may_be_disordered(out[PERIOD]):
         return answer
 

@@ -1,4 +1,4 @@
-"""The frames a fit gives, all derived from one frame that has a row per period."""
+"""The frames of a fit, all derived from one frame that has a row per period."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ class Estimated:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CrossSectionFits(Generic[Frame]):
-    """Everything a cross-sectional fit tells, as frames sorted by period.
+    """The results of a cross-sectional fit, as frames sorted by period.
 
-    The frames are lazy when the panel was: then each runs the whole fit when it is collected, and
-    ``collect()`` runs it once for all but ``factor_portfolios``.
-    Null stands where there is no number; ``status`` in ``diagnostics`` says why.
+    The frames are lazy if the panel was. Each then runs the whole fit when it is collected;
+    ``collect()`` runs it once for all frames but ``factor_portfolios``.
+    A number that does not exist is null, and ``status`` in ``diagnostics`` gives the reason.
 
     Examples
     --------
@@ -136,11 +136,11 @@ class CrossSectionFits(Generic[Frame]):
         """A row per period and factor: period, factor, factor_return, std_error, t_stat.
 
         Factors are in the order given: intercept, exposures, categories. Standard errors are in
-        units of the factor return; null for an exact fit and, if sandwiches, for a factor about
-        whose error the residuals say nothing: one that only a single asset carries, or outlying
-        assets alone. Beside categories, that is where such assets could add a hundredth to the
-        variance. Categories without a usable row have neither return nor error; one that is alone
-        in its family has zero for both, and no t-value.
+        units of the factor return, and null for an exact fit. A sandwich error is also null if the
+        residuals carry no information about it: only one asset, or only outlying assets, are
+        exposed to the factor. With categories: if such assets could add more than 1 % to the
+        variance. A category without a usable row has no return and no error; the only category of
+        its family has a return and an error of zero, and no t-value.
         """
         return self._under_own_names("coefficients")
 
@@ -148,28 +148,28 @@ class CrossSectionFits(Generic[Frame]):
     def specific_returns(self) -> Frame:
         """A row per row of the panel: period, asset, fitted, specific_return, robustness_weight.
 
-        Assets are in the order of the panel. Rows that were left out have a fitted value where
-        their exposures are there, a specific return where the return is too, and no robustness
-        weight.
+        Assets are in the order of the panel. A row that was left out has a fitted value if none of
+        its exposures is missing, a specific return if its return is not missing either, and no
+        robustness weight.
         """
         return self._under_own_names("specific_returns")
 
     @cached_property
     def diagnostics(self) -> Frame:
-        """A row per period: how many assets, how good the fit, how it ended.
+        """A row per period: its assets, the quality of the fit, and how the fit ended.
 
         Columns: period, n_assets (used), n_excluded, n_downweighted (residual beyond huber_t
         scales), scale (of residuals times sqrt of the weight), r_squared, robust_r_squared (about
-        the weighted mean return; below zero where that alone would fit better), condition_number
-        (of the weighted exposures, columns scaled to unit norm; of a family all but one category
-        have a column, and the number depends on which), n_iter, and status, one of
+        the weighted mean return; below zero where that mean would fit better), condition_number
+        (of the weighted exposures, columns scaled to unit norm; one category of each family has no
+        column, and the number depends on which), n_iter, and status, one of
 
         - converged;
-        - max_iter: out of steps, numbers are the last ones;
+        - max_iter: out of steps; the numbers are those of the last step;
         - exact_fit: as many assets as factors to estimate, or most residuals zero: the estimate
-          stands, but nothing tells how far to trust it;
+          stands, but there is no error to estimate;
         - rank_deficient: collinear exposures or categories, no estimate;
-        - too_few_assets: fewer than factors to estimate, no estimate.
+        - too_few_assets: fewer assets than factors to estimate, no estimate.
         """
         return self._under_own_names("diagnostics")
 
@@ -182,11 +182,11 @@ class CrossSectionFits(Generic[Frame]):
     def factor_portfolios(self) -> Frame:
         """A row per period, used asset and factor: period, asset, factor, holding.
 
-        The portfolio of a factor whose return is the factor return, robustness weights included: of
-        the exposures given, it has one of its own factor and none of the others. Holdings are in
-        units of 1 / exposure. None for periods that did not converge. This is a large frame, as
-        many rows as the panel has usable exposures: it is computed from the panel, anew, each time
-        it is asked for. Raises PanelError when a key column is named "factor" or "holding".
+        Holdings times returns give the factor return, robustness weights included. The portfolio
+        has an exposure of 1 to its own factor and 0 to the other exposures. Holdings are in units
+        of 1 / exposure. Periods that did not converge have no rows. This is a large frame, with a
+        row for every usable exposure of the panel: each access computes it anew from the panel.
+        Raises PanelError when a key column is named "factor" or "holding".
         """
         names = {PERIOD: self._spec.period, ASSET: self._spec.asset}
         for role, column in names.items():
@@ -200,10 +200,10 @@ class CrossSectionFits(Generic[Frame]):
         return query.collect(engine="in-memory")
 
     def collect(self) -> CrossSectionFits[pl.DataFrame]:
-        """Run the fit once and hold its frames in memory; of an eager result, give the same frames.
+        """Run the fit once and hold its frames in memory; an eager result stays as it is.
 
-        ``factor_portfolios`` alone go back to the query of the panel. Raises what the estimating
-        function says it raises for the values of the panel.
+        Only ``factor_portfolios`` goes back to the query of the panel. Raises what
+        ``fit_cross_sections`` raises for the values of a panel.
         """
         return CrossSectionFits(
             self._periods.lazy().collect(),

@@ -1,4 +1,4 @@
-"""Fits with factors that are the categories of a family, whose returns sum to zero, with weights.
+"""Fits in which every category of a column is a factor, and their weighted returns sum to zero.
 
 In a period with m categories a family adds m - 1 columns to X, all but that of one category, which
 is left out. Beside an intercept they are dummies: their coefficients are differences from the
@@ -25,7 +25,7 @@ from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.period_fits import PeriodFits, SolverOptions, fitted_values
 from vbase_py_utils.kernel.stacks import Exposures, columns_of
 
-# Periods are laid out for the solver until they have so many numbers, 64 MB.
+# Periods are laid out for the solver together until they hold this many numbers, 64 MB.
 PART_CELLS = 2**23
 
 
@@ -33,8 +33,8 @@ PART_CELLS = 2**23
 class Members:
     """Which of ``n_categories`` each row belongs to.
 
-    ``codes`` (N,): its position, -1 for none. ``weights`` (N,) >= 0: summed, those of the
-    categories in the constraint; None: equal ones.
+    ``codes`` (N,): the position of its category, -1 if it has none. ``weights`` (N,) >= 0: their
+    sums weight the categories in the constraint; ``None`` weights all equally.
     """
 
     codes: NDArray[np.int64]
@@ -164,9 +164,9 @@ def fitted_with_families(
     starts: NDArray[np.intp],
     rows: NDArray[np.intp] | None = None,
 ) -> FloatArray:
-    """Sum what its factors say for every row of a block, as ``fitted_values``.
+    """Compute the fitted value of every row of a block, as ``fitted_values``.
 
-    ``coefficients`` (T, K) as ``fit_families`` gives them. NaN also where a category is missing, or
+    ``coefficients`` (T, K) as ``fit_families`` gives them. NaN also where a category is missing or
     has no factor return.
     """
     columns = columns_of(X)
@@ -223,8 +223,9 @@ class _Columns:
         sums = present.astype(np.float64)
         if family.weights is not None:
             sums = _sums(family.weights, number, codes, shape, rows)
-        # The category left out is the one most is known of: beside an intercept by the weights of
-        # its rows, else by that in the constraint, which the columns are divided by.
+        # The category left out is the one with most information: beside an intercept the largest
+        # by the weights of its rows, otherwise by its weight in the constraint, which the columns
+        # are divided by.
         size = sums
         if intercept:
             size = _sums(np.ones(len(family.codes)) if w is None else w, number, codes, shape, rows)
@@ -354,7 +355,7 @@ def _layout_of_factors(
     added: Sequence[_Columns],
     laid_out: Sequence[_LaidOut],
 ) -> tuple[NDArray[np.intp], FloatArray, NDArray[np.bool_]]:
-    """Say which factors are present, how they follow from the coefficients, and are named."""
+    """Lay out which factors are present, their combinations of coefficients, and their names."""
     n_periods = len(periods)
     n_columns = n_plain + sum(new.values.shape[2] for new in laid_out)
     plain = np.tile(np.eye(n_plain, n_columns), (n_periods, 1, 1))

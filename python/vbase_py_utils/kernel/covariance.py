@@ -1,4 +1,4 @@
-"""Variances of coefficients: the sandwich and H1, and what residuals cannot say.
+"""Variances of coefficients: the sandwich and H1, and where residuals carry no information.
 
 On the whitened, scaled design, with z = u / s the residuals in units of the scale, so that no unit
 of the caller's matters.
@@ -19,24 +19,32 @@ from vbase_py_utils.kernel.stacks import COLLINEAR_SHARE, Stack
 
 CovType = Literal["sandwich", "H1"]
 
-# An eigenvalue of the inlying rows' A'A below this share of the largest is zero up to rounding.
+# An eigenvalue of the inlying rows' A'A below this share of the largest is zero up to rounding: the
+# sums of thousands of rows leave some 1e-14 of it.
 SINGULAR_SHARE = 1e-12
-# Above this condition of theirs the question is put; below it, none can be.
+# Zero eigenvalues are looked for only above this condition number; below it there are none: the
+# condition of a matrix with one is 1 / rounding, at least 1e12.
 MAX_INLYING_CONDITION = 1e10
-# A residual below this many scales, or this many units of its rounding, may be zero because the
-# fit had to go through its row. Both are generous: it is so if the leverage of the row is one.
+# A residual below NO_RESIDUAL scales, or ROUNDINGS times its rounding error, is suspected to be
+# zero only because the fit is forced through its row. The thresholds are loose, since a suspect
+# costs a QR decomposition and no more: the row's leverage (FULL_LEVERAGE) decides.
 NO_RESIDUAL, ROUNDINGS, FULL_LEVERAGE = 1e-8, 1e4, 1 - 1e-8
-# Where a constraint makes all factors of a family lean on each asset a little: the share of a
-# variance that residuals may say nothing about, half a percent of the error.
+# Under the sum-to-zero constraint every factor of a family depends a little on every asset. A
+# variance is kept if at most this share of it comes from uninformative residuals (1 % of the
+# variance, half a percent of the error).
 UNKNOWN_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Of which quantities the standard errors are wanted.
+    """The quantities whose standard errors are wanted.
 
-    ``of_design`` (P, q, k): combinations of the coefficients of the design, None for themselves;
-    ``exponents`` (P, q): binary, lead from their units to those of (X, y).
+    Attributes
+    ----------
+    of_design
+        (P, q, k) combinations of the coefficients of the design; ``None``: the coefficients.
+    exponents
+        (P, q) binary exponents that lead from their units to those of (X, y).
     """
 
     of_design: FloatArray | None
@@ -59,9 +67,9 @@ class Wanted:
         return directions if self.of_design is None else self.of_design[position] @ directions
 
     def forget(self, variances: FloatArray, unknown: FloatArray) -> None:
-        """Put NaN for variances (q,) to which too much is ``unknown`` (q,).
+        """Set variances (q,) to NaN where too large a part is ``unknown`` (q,).
 
-        That is what rows which tell nothing would add if they were like the others.
+        That is the variance which uninformative rows would add if they behaved like the rest.
         """
         share = 0.0 if self.of_design is None else UNKNOWN_SHARE
         variances[~(unknown <= share * variances)] = np.nan
@@ -101,7 +109,7 @@ def h1_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) -> Flo
 def sandwich_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) -> FloatArray:
     """Sandwich variances (P, q) of what is wanted, in units of the squared scale.
 
-    NaN for what no inlying row says enough about.
+    NaN where the inlying rows carry too little information.
     """
     A, n, k = stack.A, stack.sizes, stack.A.shape[1]
     inlying = weighted_gram(A, loss.psi_prime(z))
@@ -127,10 +135,11 @@ def sandwich_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) 
 def moved_alone(
     stack: Stack, position: np.intp, X: FloatArray, suspects: NDArray[np.intp]
 ) -> FloatArray:
-    """How far (k, m) single rows move the coefficients of the design, by one scale of their own.
+    """How far (k, m) single rows move the coefficients of the design if they move by one scale.
 
-    Of the rows ``suspects`` of X (n, k), those through which the fit must go: without one of them
-    the coefficients it moves are not determined, and its residual says nothing about their error.
+    These are the rows among the ``suspects`` of X (n, k) through which the fit must go: without one
+    of them the coefficients it moves are not determined, and its residual has no information about
+    their error.
     """
     if not suspects.size:
         return np.zeros((X.shape[1], 0))

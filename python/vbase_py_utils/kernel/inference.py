@@ -1,6 +1,6 @@
-"""How far to trust a fit: standard errors, R squared, robustness weights; Newey-West for a series.
+"""How far to trust a fit: standard errors, R squared, robustness weights.
 
-Arrays in, arrays out; nothing is estimated anew. The formulas are on the whitened, scaled design,
+Arrays in, arrays out; nothing is estimated again. The formulas are on the whitened, scaled design,
 with z = u / s the residuals in units of the scale, so that no unit of the caller's matters.
 """
 

@@ -12,12 +12,13 @@ from vbase_py_utils.kernel.losses import FloatArray
 EPS = float(np.finfo(np.float64).eps)
 # Exposures whose weighted copy stays in the L2 cache, 1 MB.
 CACHE_CELLS = 2**17
-# Systems of so many unknowns are eliminated together, larger ones go to LAPACK one by one.
+# Systems of at most this many unknowns are eliminated together; larger ones go to LAPACK one by
+# one.
 MAX_ELIMINATED = 10
 
 
 def dots(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Sum products along the last axis (P,); rounds the same way whatever P is, unlike einsum."""
+    """Sum products along the last axis (P,); unlike einsum, the rounding does not depend on P."""
     return np.asarray((a[:, None, :] @ b[:, :, None])[:, 0, 0])
 
 
@@ -38,8 +39,8 @@ def weighted_gram(A: FloatArray, weights: FloatArray) -> FloatArray:
 def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Solve symmetric systems (P, k, k) for the rows of right (P, m, k), m the same in all calls.
 
-    Returns squares of the Cholesky pivots (P, k), and solutions (P, m, k). A pivot is NaN or not
-    positive where the matrix is not positive definite up to rounding; the solution then has no
+    Returns squares of the Cholesky pivots (P, k), and solutions (P, m, k). If a matrix is not
+    positive definite up to rounding, a pivot of it is NaN or not positive, and its solution has no
     meaning.
     """
     k = matrices.shape[1]

@@ -23,16 +23,16 @@ def past_mean_squares(
     min_periods: int,
     cut: float,
 ) -> FloatArray:
-    """Give for every row the mean of the asset's earlier squares, NaN where they are too few.
+    """Give for every row the mean of the asset's earlier squares, NaN where there are too few.
 
-    A square above ``cut`` ** 2 times the mean before it counts as that much in later means. Of an
-    asset with fewer than ``min_periods`` earlier ones that mean is the ``typical`` square of the
+    Later means count a square as at most ``cut`` ** 2 times the asset's mean before it, or, if the
+    asset has fewer than ``min_periods`` earlier squares, times the ``typical`` square of the
     period. No row depends on rows of its own or a later period.
 
     Parameters
     ----------
     squares
-        (rows,) sorted by period, an asset at most once in each; NaN for none.
+        (rows,) sorted by period, an asset at most once in each; NaN if it has none.
     typical
         (rows,) a robust mean square of the row's period.
     assets

@@ -126,7 +126,7 @@ class PeriodFits:
         )
 
 
-# Rows that are laid out anew together for their fitted values.
+# Rows that are copied row by row together for their fitted values: few enough to stay in a cache.
 FITTED_TOGETHER = 2**15
 
 

@@ -18,7 +18,8 @@ from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.stacks import Exposures, columns_of
 from vbase_py_utils.kernel.threads import run_together
 
-# Periods that a thread takes at a time.
+# Periods that a thread takes at a time: fewer cost calls, more leave a thread without work at the
+# end.
 TOGETHER = 16
 
 
@@ -59,7 +60,7 @@ def factor_holdings(
     """Compute the portfolios of all factors present, row by row.
 
     X, families, w, starts, rows and intercept as for ``fit_families``; ``robustness_weights`` (N,)
-    of the usable rows, NaN in periods that are to have no portfolios.
+    of the usable rows, NaN in periods that have no portfolios.
     """
     parts = []
     for part in parts_of(columns_of(X), families, w, starts, rows, intercept=intercept):

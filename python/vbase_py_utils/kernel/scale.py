@@ -17,9 +17,16 @@ MAD_PER_SIGMA = 0.6744897501960817
 class Ranks:
     """Where the middle of the rows of P periods is, in arrays (P, n) padded with zeros, n even.
 
-    Padding is made to sort half below and half above the rows of its period, so that the middle of
-    the width is that of the rows: ``beyond`` (P, n) is infinity where it sorts above, else 0. Of
-    an ``odd`` number of rows the middle is the lower of the two in the middle of the width.
+    Half of the padding sorts below the rows of its period and half above, so that the middle of the
+    width is the middle of the rows. Of an odd number of rows it is the lower of the two middle
+    columns.
+
+    Attributes
+    ----------
+    beyond
+        (P, n) infinity for the padding that sorts above, otherwise 0.
+    odd
+        (P,) whether the number of rows is odd.
     """
 
     beyond: FloatArray
@@ -54,7 +61,7 @@ def scale_of(low: FloatArray, high: FloatArray) -> FloatArray:
 def mad_about_zero(u: FloatArray, ranks: Ranks | None = None) -> FloatArray:
     """Scale of residuals: median(|u|) / 0.67449, with no centring.
 
-    Of u (n,), n >= 1, or of each period (P, n), whose rows ``ranks`` knows.
+    ``u`` (n,) with n >= 1, or (P, n) with the ``ranks`` of its periods.
     """
     if ranks is None:
         n = u.size

@@ -48,7 +48,7 @@ def columns_of(X: Exposures) -> Sequence[FloatArray]:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What ``fit_periods`` was given: k ``columns`` of X, y, w, where periods start, which rows."""
+    """The arrays of whole periods, as ``fit_periods`` gets them; X as its k ``columns``."""
 
     columns: Sequence[FloatArray]
     y: FloatArray
@@ -71,15 +71,38 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """P periods of k exposures, whitened, a row of the panel being a column of a period here.
+    """P periods of k exposures, whitened; a row of the panel is a column of a period here.
 
-    ``periods`` (P,): positions in the block. ``sizes`` (P,): rows of each; the columns beyond are
-    zero. ``root_w`` (P, n): square roots of the weights up to a factor. ``A`` (P, k, n), ``y``
-    (P, n), ``gram`` = A A' and its ``inverse`` (P, k, k), ``pivots`` (P, k): squares of those of
-    its Cholesky factor. ``design`` (P, k, n) is A, but for ``ill`` periods (P,), whose A is the Q
-    of an ill-conditioned design = (Q R)'; ``triangle`` (P, k, k) is R for these and I for others,
-    None if it is I for all. ``exponents`` (P, k): X is the design times 2 to their power, but for
-    weights; ``to_u`` (P,), ``to_s`` (P,): those that lead to the units of y and of the scale.
+    Attributes
+    ----------
+    periods
+        (P,) positions in the block.
+    sizes
+        (P,) rows of each period; the columns beyond are zero.
+    ranks
+        Where the middle of the rows of each period is.
+    root_w
+        (P, n) square roots of the weights up to a factor.
+    A
+        (P, k, n) the design, or in ``ill`` periods the Q of design = (Q R)'.
+    y
+        (P, n) returns.
+    gram
+        (P, k, k) A A'.
+    inverse
+        (P, k, k) inverse of A A'.
+    pivots
+        (P, k) squares of the pivots of the Cholesky factor of A A'.
+    design
+        (P, k, n) exposures times root_w, scaled.
+    triangle
+        (P, k, k) R in ``ill`` periods and I in others; ``None`` if no period is ill.
+    ill
+        (P,) whether the design is ill-conditioned.
+    exponents
+        (P, k) X is the design times 2 to their power, but for weights.
+    to_u, to_s
+        (P,) binary exponents that lead to the units of y, and to those of the scale.
     """
 
     periods: NDArray[np.intp]
@@ -118,7 +141,7 @@ class Stack:
         return np.asarray(np.linalg.solve(self.triangle, b), dtype=np.float64)
 
     def row_sizes(self, position: np.intp, b: FloatArray) -> FloatArray:
-        """Magnitude of what a row's residual is the difference of; times EPS, its rounding.
+        """Give the larger of |y| and |x|'|b|; times EPS it bounds the rounding of a residual.
 
         One for each row of the period at ``position``; ``b`` (k,) are coefficients of the design.
         """
@@ -128,9 +151,9 @@ class Stack:
 
 
 def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp]]:
-    """Put periods of equal width together, in stacks that are neither large nor a large part.
+    """Group periods of equal width into stacks, small enough for memory and for sharing.
 
-    Gives arrays of positions in ``sizes`` (T,); a period with fewer rows than factors is in none.
+    Gives arrays of positions in ``sizes`` (T,). Periods with fewer rows than factors are left out.
     """
     enough = np.flatnonzero(sizes >= n_factors)
     width = widths(sizes[enough])
@@ -147,7 +170,7 @@ def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp
 
 
 def widths(sizes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Columns for periods with so many rows: an even number, at most 1 or an eighth too many."""
+    """Give the width for periods of ``sizes``: even, and at most 1 or an eighth too large."""
     step = np.left_shift(1, np.maximum(np.frexp(sizes)[1] - 4, 1))
     return np.asarray(-(-sizes // step) * step)
 
@@ -231,7 +254,7 @@ class _Layout:
         return laid_out
 
     def weighted(self, columns: Sequence[FloatArray], root_w: FloatArray) -> FloatArray:
-        """Lay out k columns (N,), times root_w (P, n), as (P, k, n)."""
+        """Lay out k columns (N,), each times root_w (P, n), as (P, k, n)."""
         A = np.empty((self.shape[0], len(columns), self.shape[1]))
         longest = self.own_shape[1]
         for j, column in enumerate(columns):

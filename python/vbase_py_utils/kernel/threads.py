@@ -1,4 +1,4 @@
-"""How many threads work: one in BLAS, whose solves are small, and as many as cores on stacks."""
+"""Threads: one in BLAS, whose solves are small, and as many as there are cores on stacks."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def idle_cores() -> int:
 
 
 def _claim(wanted: int) -> int:
-    """Count the calling thread as working, and say how many may help it."""
+    """Count the calling thread as working, and give the number of threads that may help it."""
     global _working  # noqa: PLW0603 - the cores belong to the process
     with _lock:
         _working += 1
