@@ -7,7 +7,6 @@ import pytest
 from scipy import integrate, stats
 
 from vbase_py_utils.kernel.losses import HUBER_T, Huber
-from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, mad_about_zero
 
 GRID = np.linspace(-6, 6, 241)
 TUNING = [0.5, HUBER_T, 3.0, np.inf]
@@ -30,10 +29,6 @@ def test_default_tuning_constant_has_95_percent_efficiency():
     assert variance == pytest.approx(0.7101645, abs=5e-8)
     assert slope == pytest.approx(0.8213748, abs=5e-8)
     assert slope**2 / variance == pytest.approx(0.9500, abs=5e-5)
-
-
-def test_mad_constant_is_the_normal_quartile():
-    assert pytest.approx(stats.norm.ppf(0.75), rel=1e-15) == MAD_PER_SIGMA
 
 
 @pytest.mark.parametrize("t", TUNING)
@@ -78,9 +73,3 @@ def test_least_squares_at_infinity():
     np.testing.assert_array_equal(huber.weight(GRID), np.ones_like(GRID))
     np.testing.assert_array_equal(huber.rho(GRID), GRID**2 / 2)
     np.testing.assert_array_equal(huber.psi(GRID), GRID)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 10, 11])
-def test_scale_is_the_median_absolute_value_about_zero(n, rng):
-    u = rng.standard_normal(n) + 5
-    assert mad_about_zero(u) == pytest.approx(np.median(np.abs(u)) / stats.norm.ppf(0.75))
