@@ -10,7 +10,7 @@ from vbase_py_utils.errors import FitError, PanelError, VbaseError
 from vbase_py_utils.files import sink_file
 from vbase_py_utils.fit.cross_sections import FitArguments, factor_returns, fit_cross_sections
 from vbase_py_utils.fit.expressions import huber_regression, huber_residuals
-from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.fit.results import CrossSectionFits, Estimated
 from vbase_py_utils.prepare.exposures import (
     cap_weights,
     fill_missing_by_group,
@@ -29,6 +29,7 @@ __version__ = _version("vbase-py-utils")
 
 __all__ = [
     "CrossSectionFits",
+    "Estimated",
     "FitArguments",
     "FitError",
     "PanelError",
