@@ -44,7 +44,7 @@ LINE_CHARACTERS = 300
 
 
 class UsageError(Exception):
-    """What the user asked for cannot be done; the message is the one line to show."""
+    """The arguments cannot be used; the message is the one line to show."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,10 +53,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 when it worked, 2 after one line about what did not."""
+    """Run the command; return 0 if it worked, 2 after one line about the error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A label the terminal's encoding lacks is no reason to fail.
+            # Do not fail on a label that the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
     try:
         with _warnings_as_lines():
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader went away, as `head` does: nothing to say, and nothing left to flush.
+        # The reader closed the pipe, as `head` does: no message, and nothing left to flush.
         _drop_output()
     except KeyboardInterrupt:
         _say("interrupted")
@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exposures",
         metavar="A,B",
-        help="exposure columns; a name with a comma stands in double quotes: '\"a,b\",c'",
+        help="exposure columns; put a name with a comma in double quotes: '\"a,b\",c'",
     )
     parser.add_argument("--returns", metavar="R", help="return column")
     parser.add_argument("--weights", metavar="W", help="regression weight column (default: equal)")
@@ -133,13 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--period-format",
         metavar="F",
-        help="format of the periods, if they are not written like 2024-01-31 or 2024-01: "
-        "%%m/%%d/%%Y, %%d.%%m.%%Y or %%b-%%y, say; without a day they become months",
+        help="format of the periods, if not like 2024-01-31 or 2024-01, for example "
+        "%%m/%%d/%%Y, %%d.%%m.%%Y or %%b-%%y; without a day they become months",
     )
     parser.add_argument(
         "--separator",
         metavar="S",
-        help="what separates the fields of a csv file: a character, or tab (default: comma, "
+        help="field separator of a csv file: a character, or tab (default: comma, "
         "semicolon or tab, found from the header)",
     )
     parser.add_argument(
@@ -233,7 +233,7 @@ def _separator(text: str | None) -> str | None:
 
 
 def _target(out: str, panel: str) -> Path:
-    """Check, before any work, that the answer can be written, and not over the panel."""
+    """Check, before any work, that the answer can be written and does not replace the panel."""
     target = check_target(out, "--out")
     source = as_path(panel, "--panel")
     if target.exists() and source.exists() and target.samefile(source):
@@ -257,7 +257,7 @@ def _warn_of_order(periods: pl.Series) -> None:
 
 
 def _left_out(panel: pl.DataFrame, spec: PanelSpec) -> str:
-    """Count the rows that no fit used, by the column at fault, to show up a damaged file."""
+    """Count the rows that no fit used, by the column at fault, to reveal a damaged file."""
     names = [name for name in spec.columns if name not in (spec.period, spec.asset)]
     missing = {
         name: ~panel.get_column(name).cast(pl.Float64).is_finite().fill_null(value=False)
@@ -277,7 +277,7 @@ def _left_out(panel: pl.DataFrame, spec: PanelSpec) -> str:
 
 
 def _convergence(fits: pl.DataFrame) -> str:
-    """Count the periods that converged, and say of a few others why they did not."""
+    """Count the periods that converged, and give the reasons of a few that did not."""
     others = fits.filter(pl.col(STATUS) != Status.converged.name)
     lines = [f"{fits.height - others.height} of {fits.height} periods converged"]
     lines += [

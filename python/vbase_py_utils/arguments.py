@@ -14,7 +14,7 @@ from vbase_py_utils.text import one_line
 
 # Characters of a value in a message.
 VALUE_CHARACTERS = 60
-# Values that messages show; of anything else they name the type.
+# Types whose values messages show; of other values they name the type.
 PLAIN = (str, bytes, bool, int, float, complex, np.generic, type(None))
 
 
@@ -53,7 +53,7 @@ def check_name(name: str, value: object, expected: str = "a column name") -> str
 
 
 def check_optional_name(name: str, value: object) -> str | None:
-    """Give the name of a column or None; raise TypeError for anything else."""
+    """Give the name of a column or ``None``; raise TypeError for anything else."""
     return None if value is None else check_name(name, value, "a column name or None")
 
 
@@ -99,7 +99,7 @@ def check_number(
     try:
         size = float(number)
     except OverflowError:
-        size = math.nan  # no float is so large
+        size = math.nan  # too large for a float
     kind = Integral if whole else Real
     if not (isinstance(value, kind) and at_least <= size <= at_most):
         raise ValueError(f"{name} is {shown(value)}, expected {expected}")

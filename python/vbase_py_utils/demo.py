@@ -1,4 +1,4 @@
-"""The simulated panel of the demo: 50 assets, 3 factors, 12 months, with the truth beside it."""
+"""The simulated panel of the demo: 50 assets, 3 factors, 12 months, and the true factor returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a panel or a fit, each message written by one constructor."""
+"""Errors about a panel or a fit; each message is written by one constructor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 from vbase_py_utils.text import counted, listed, one_line, quoted, type_name
 
-# Characters of an example in a message, and of each list of names where it has two.
+# Characters of an example in a message, and of each list of names if it has two.
 EXAMPLE_CHARACTERS, HALF_LIST = 80, 70
 
 
@@ -26,7 +26,7 @@ def _columns(names: Sequence[str]) -> str:
 
 
 def _closest(name: str, names: Sequence[str]) -> str | None:
-    """Find the name that was probably meant."""
+    """Find the name that the caller probably meant."""
     lower = {other.lower(): other for other in reversed(names)}
     found = get_close_matches(str(name).lower(), lower, n=1)
     return lower[found[0]] if found else None
@@ -39,8 +39,7 @@ def _row_count(count: int, *, at_least: bool) -> str:
 class VbaseError(Exception):
     """Base class of every error this library defines; the message is one line.
 
-    Below the message of an error that an expression raises, Polars writes where it was raised. That
-    part is dropped.
+    If an expression raises the error, Polars appends where it was raised; that part is dropped.
 
     Examples
     --------
@@ -50,7 +49,7 @@ class VbaseError(Exception):
     """
 
     def __init__(self, *args: object) -> None:
-        """Keep the message up to the first empty line, below which Polars writes."""
+        """Keep the message up to the first empty line, after which Polars appends text."""
         super().__init__(*(a.partition("\n\n")[0] if isinstance(a, str) else a for a in args))
 
 
@@ -168,7 +167,7 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def existing_column(cls, column: str) -> Self:
-        """Build the error for a column to be added that is there already."""
+        """Build the error for a new column whose name is taken."""
         return cls(f"column {quoted(column)} is in the panel already, expected a new name")
 
     @classmethod
@@ -221,15 +220,15 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def missing_factors(cls, missing: Sequence[str], available: Sequence[str]) -> Self:
-        """Build the error for factors that were asked for and are not there, or for none."""
-        asked = "no factors asked for"
+        """Build the error for unknown factors, or for an empty list of factors."""
+        asked = "no factors given"
         if missing:
             asked = f"no such factors: {listed(missing, room=HALF_LIST)}"
         return cls(f"{asked}; the factors are {listed(available, room=HALF_LIST)}")
 
     @classmethod
     def nothing_shared(cls, what: str, one: Sequence[str], other: Sequence[str]) -> Self:
-        """Build the error for two frames without a common period or factor; some of either."""
+        """Build the error for two frames without a common period or factor; shows some of each."""
         return cls(
             f"no {what} is in both frames: one has {listed(one, 3, HALF_LIST)}, "
             f"the other {listed(other, 3, HALF_LIST)}"
@@ -239,7 +238,7 @@ class PanelError(VbaseError, ValueError):
     def not_sorted(
         cls, period: str, count: int, now: str, before: str, *, at_least: bool = False
     ) -> Self:
-        """Build the error for a panel whose periods are not in the order that was promised."""
+        """Build the error for periods that are not sorted despite ``sorted_by_period=True``."""
         return cls(
             f"period column {quoted(period)} is not sorted: it goes back in "
             f"{_row_count(count, at_least=at_least)}, for example to {one_line(now)} after "
@@ -249,9 +248,9 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def not_in_time_order(cls, column: str, use: str, what: str, instead: str) -> Self:
-        """Build the error for periods whose order is not that of time.
+        """Build the error for periods that do not sort as time.
 
-        ``use`` needs that order, ``what`` says what the periods are, ``instead`` what to write.
+        ``use`` needs that order, ``what`` describes the periods, ``instead`` suggests a fix.
         """
         return cls(
             f"{one_line(use)} needs the order of time, which period column {column} does not give: "
@@ -260,10 +259,10 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def not_wide(cls, odd: Mapping[str, object]) -> Self:
-        """Build the error for factor returns in another form; ``odd``: columns and their types."""
+        """Build the error for factor returns that are not wide; ``odd``: columns and types."""
         found = [f"column {quoted(name)} is {type_name(dtype)}" for name, dtype in odd.items()]
         return cls(
-            f"{found[0] if found else 'there is no column beside the period'}; expected factor "
+            f"{found[0] if found else 'there is no column besides the period'}; expected factor "
             "returns as one row per period and one numeric column per factor"
         )
 
@@ -271,7 +270,7 @@ class PanelError(VbaseError, ValueError):
     def negative_weights(
         cls, name: str, count: int, example: str, *, at_least: bool = False
     ) -> Self:
-        """Build the error for negative regression weights; ``name`` says where they stand."""
+        """Build the error for negative regression weights; ``name`` gives their column."""
         return cls(
             f"{name} is negative in {_row_count(count, at_least=at_least)}, "
             f"for example {_example(example)}; expected weights >= 0"
@@ -299,7 +298,7 @@ class FitError(VbaseError, ValueError):
     ) -> Self:
         """Build the error for periods that failed, with the first one, its status and reason.
 
-        ``n_periods`` None: others are still to be fitted.
+        ``n_periods`` is ``None`` if more are still to be fitted.
         """
         which = f"{count} of {n_periods} periods"
         if n_periods is None:

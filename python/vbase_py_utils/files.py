@@ -32,7 +32,7 @@ def read_panel(
 ) -> pl.DataFrame:
     """Read the columns of ``roles``. Raises PanelError if the file or a column cannot be used.
 
-    In csv files, returns, weights and exposures are numbers, with the usual signs for a missing
+    In csv files, returns, weights and exposures are numbers, with the usual marks of a missing
     one; assets are text; periods are whole numbers, dates or times if all of them are, else text.
     ``separator``: the character between the fields of csv; ``None`` finds it from the header.
     ``period_format``: how text periods are written, in the notation of ``strptime``.
@@ -80,7 +80,7 @@ def _read_parquet(path: Path, roles: Roles) -> pl.DataFrame:
 
 
 def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path) -> None:
-    """Write a frame, or the answer of a query, to a file that appears whole or not at all.
+    """Write a frame, or the answer of a query, to a file atomically: whole or not at all.
 
     If a query fails, Polars' own sinks may leave a file that reads as if it were whole. This
     function writes to a temporary folder beside the target, then renames.
@@ -97,13 +97,13 @@ def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path
     Raises
     ------
     PanelError
-        ``path`` ends otherwise, is a directory, or lies in a directory that does not exist or
-        takes no files, or a column has a type that the file cannot hold: then the query does not
-        run. Or the disk is full.
+        ``path`` has another ending, is a directory, or is in one that does not exist or is not
+        writable, or a column has a type that the file cannot hold: then the query does not run.
+        Or the disk is full.
     TypeError
         ``query`` is not a frame, ``path`` neither a string nor a path.
     Exception
-        Whatever the query raises; then there is no file, or still the one that was there.
+        Whatever the query raises; then no file is written or replaced.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def sink_file(query: pl.DataFrame | pl.LazyFrame | ArrowStream, path: str | Path
 
 
 def csv_text(frame: pl.DataFrame) -> str:
-    """Write a frame as csv text; raises PanelError for a column of a type that it cannot hold."""
+    """Write a frame as csv text; raises PanelError for a column of a type that csv cannot hold."""
     _check_types(frame.schema, csv=True)
     return frame.write_csv()
 
@@ -148,7 +148,7 @@ def _dates_as_text(what: str) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PanicException as error:
-        # Only the text of the panic says that it is a date.
+        # Only the text of the panic shows that the cause is a date.
         if "out-of-range date" not in str(error):
             raise
         raise _beyond_text(what) from error
@@ -177,7 +177,7 @@ def check_target(path: object, argument: str = "path") -> Path:
 
 
 def _kind_of(path: Path) -> str | None:
-    """Give the ending by which the kind of a file is known, if the name has one."""
+    """Give the ending that shows the kind of a file, if the name has one."""
     name = path.name.lower()
     # An ending alone, such as ".csv", is the name of a hidden file.
     return next((end for end in (PARQUET, CSV, CSV_GZ) if name.endswith(end) and name != end), None)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Where Linux lists the threads of this process, and how the names begin of threads that Polars
-# starts with its first query. The threads that it starts on import do no harm.
+# Where Linux lists the threads of this process, and prefixes of the names of threads that Polars
+# starts with its first query. The threads that it starts on import are harmless.
 THREADS = Path("/proc/self/task")
 STARTED_BY_POLARS = ("polars-0", "tokio-rt-worker", "async-executor")
 
@@ -21,7 +21,7 @@ _lost = False  # whether this process is a fork without them
 
 def check_process() -> None:
     """Raise RuntimeError in a process that was forked after Polars had started its threads."""
-    global _worked  # noqa: PLW0603 - the process is one
+    global _worked  # noqa: PLW0603 - one state per process
     if _lost:
         raise RuntimeError(
             "this process was forked after Polars had started its threads, which a fork does not "
@@ -32,7 +32,7 @@ def check_process() -> None:
 
 
 def _has_started() -> bool:
-    """Whether Polars has started its threads; if none can be listed, whether we were called."""
+    """Whether Polars has started its threads; if they cannot be listed, whether we were called."""
     try:
         names = [(task / "comm").read_text() for task in THREADS.iterdir()]
     except OSError:

@@ -1,4 +1,4 @@
-"""Rows and their keys: which keys a frame can have, and whether its rows are those of a panel."""
+"""Keys of rows: the types they can have, and whether the rows form a panel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.text import one_line, quoted
 
-# Names inside queries, so that a user's names never meet each other or ours.
+# Names inside queries, so that users' names never clash with each other or ours.
 PERIOD, ASSET = "period", "asset"
 
 
@@ -29,7 +29,7 @@ def missing_keys(keys: pl.Series) -> pl.Series:
 
 
 def label(keys: pl.Series) -> str:
-    """Write the first key as text; a date that Python cannot hold as its number of days."""
+    """Write the first key as text; a date beyond Python's range, as its number of days."""
     try:
         return str(keys[0])
     except (ValueError, OverflowError, pl.exceptions.PanicException):
@@ -75,7 +75,7 @@ def check_values(
 def check_order(periods: pl.Series, column: str, *, partial: bool) -> None:
     """Raise PanelError when a period comes after a later one.
 
-    ``partial`` as in ``check_values``, which complains of missing periods.
+    ``partial`` as in ``check_values``, which reports missing periods.
     """
     periods = periods.filter(~missing_keys(periods))
     if periods.is_sorted():
@@ -96,7 +96,7 @@ def _key_of(rows: pl.DataFrame) -> str:
 
 
 def _are_ordered(rows: pl.DataFrame) -> bool:
-    """Whether (period, asset), or (asset, period), only ever increases; then none can repeat."""
+    """Whether (period, asset), or (asset, period), strictly increases; then no key repeats."""
     up, level = (
         {key: compare(pl.col(key), pl.col(key).shift(1)) for key in (PERIOD, ASSET)}
         for compare in (operator.gt, operator.eq)

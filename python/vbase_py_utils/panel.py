@@ -1,7 +1,7 @@
-"""The long panel: which column plays which role, and whether names, types and values allow it.
+"""The long panel: the roles of its columns, and checks of their names, types and values.
 
 ``PanelSpec.resolve`` checks names and types, once and from the schema alone, when a public function
-is called; checks of values run on a block of whole periods, inside the query.
+is called; values are checked inside the query, on blocks of whole periods.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from vbase_py_utils.forks import check_process
 from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, check_values
 from vbase_py_utils.sources import Columns, Others, read_frame
 
-# Names inside the query, as PERIOD and ASSET.
+# Names inside the query, like PERIOD and ASSET.
 RETURN, WEIGHT = "return", "weight"
-# Types of columns whose distinct values can be made the categories of an Enum.
+# Types of columns whose distinct values can become the categories of an Enum.
 TEXT_TYPES = (pl.String, pl.Categorical, pl.Null)
-# The factor that every asset has an exposure of one to.
+# The factor to which every asset has an exposure of one.
 INTERCEPT = "intercept"
 
 
@@ -44,7 +44,7 @@ Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
 
 
 class RoleNames(TypedDict, total=False):
-    """The names beside the exposures; meanings in ``factor_returns``."""
+    """The arguments besides the exposures; meanings in ``factor_returns``."""
 
     intercept: bool
     categories: Mapping[str, str | None] | None
@@ -56,9 +56,9 @@ class RoleNames(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The roles of columns by name, before the panel is seen; ``weights`` None: equal weights.
+    """The roles of columns by name, before the panel is seen.
 
-    ``categories`` maps columns of categories to the columns that weight them, None: equally.
+    ``categories`` maps columns of categories to columns of weights; ``None`` weights equally.
     """
 
     period: str
@@ -110,7 +110,7 @@ class Roles:
 
     @property
     def _values(self) -> list[tuple[str, str]]:
-        """Role and name of every column that is no key."""
+        """Role and name of every column that is not a key."""
         categories = (self.categories or {}).items()
         several = [
             ("returns", self.returns),
@@ -127,7 +127,7 @@ class Roles:
         return list(dict.fromkeys((self.period, self.asset, *(name for _, name in self._values))))
 
     def check_present(self, names: Sequence[str]) -> None:
-        """Raise PanelError when columns are not there; those of the first such role are named."""
+        """Raise PanelError if columns are missing; it names those of the first such role."""
         absent: dict[str, list[str]] = {}
         for role, name in (("period", self.period), ("asset", self.asset), *self._values):
             if name not in names:
@@ -170,7 +170,7 @@ def _checked_categories(categories: object) -> Mapping[str, str | None]:
 class Family:
     """A column of categories, each of which is a factor.
 
-    The factors' returns sum to zero, weighted by the sums of the column ``weights``, None: equally.
+    The factor returns sum to zero, weighted by the sums of ``weights``; ``None`` weights equally.
     """
 
     column: str
@@ -195,9 +195,9 @@ class PanelSpec(Roles):
     ) -> tuple[Frame, PanelSpec]:
         """Read the columns of a panel, and check their names and types.
 
-        A selector takes the columns that have no other role. In memory, a column of categories that
-        is text becomes the Enum of its sorted distinct values. Raises PanelError and TypeError as
-        ``factor_returns`` says for names and types.
+        A selector takes the columns that have no other role. In memory, a text column of categories
+        becomes an Enum of its sorted distinct values. Raises PanelError and TypeError for names and
+        types, as ``factor_returns`` does.
         """
         if isinstance(exposures, Selector):
             names_beside: RoleNames = {**names, "intercept": True}
@@ -216,7 +216,7 @@ class PanelSpec(Roles):
 
     @classmethod
     def _of(cls, roles: Roles, schema: pl.Schema) -> PanelSpec:
-        """Learn the factors from the types of the columns of categories."""
+        """Take the factors from the Enum types of the columns of categories."""
         families = []
         for column, weights in (roles.categories or {}).items():
             dtype = schema[column]
@@ -233,9 +233,9 @@ class PanelSpec(Roles):
         return spec
 
     def select(self, panel: pl.LazyFrame) -> pl.LazyFrame:
-        """Only the columns needed, under the names inside, values Float64 with NaN for null.
+        """Select the needed columns, under inner names, values Float64 with NaN for null.
 
-        Categories are their positions, -1 for null.
+        Categories become their positions, -1 for null.
         """
         column = by_position(panel.collect_schema().names())
         values = {RETURN: self.returns}
@@ -259,7 +259,7 @@ class PanelSpec(Roles):
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """What has a factor return, in the order of the answer."""
+        """Names of all factors, in the order of the answer."""
         families = (name for family in self.families for name in family.factors)
         return (*([INTERCEPT] if self.intercept else []), *self.exposures, *families)
 
@@ -289,7 +289,7 @@ class PanelSpec(Roles):
         return {inside: name for inside, name in weights.items() if name is not None}
 
     def check_values(self, rows: pl.DataFrame, *, partial: bool) -> None:
-        """Check the values of ``rows``, which have the columns of ``select``; as the function."""
+        """Check the values of ``rows``, the result of ``select``; see ``keys.check_values``."""
         weights = {name: ("category weights", w) for name, w in self._category_weights.items()}
         if self.weights is not None:
             weights[WEIGHT] = ("weights", self.weights)
@@ -297,7 +297,7 @@ class PanelSpec(Roles):
 
 
 def _with_enums(panel: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
-    """Make columns of categories that are text Enums of their sorted distinct values."""
+    """Turn text columns of categories into Enums of their sorted distinct values."""
     enums = []
     for name in columns:
         column = panel.get_column(name)
@@ -318,7 +318,7 @@ def by_position(names: Iterable[str]) -> dict[str, pl.Expr]:
 
 
 def holds_numbers(dtype: pl.DataType, *, or_booleans: bool = False) -> bool:
-    """Whether a column of values holds numbers; one of nothing but nulls does."""
+    """Whether a column of values holds numbers; a column of nulls does."""
     return dtype.is_numeric() or dtype == pl.Null or (or_booleans and dtype == pl.Boolean)
 
 
@@ -339,9 +339,9 @@ def as_frame(
     *,
     others: Others = "drop",
 ) -> Frame:
-    """Make a Polars frame of any frame that is accepted; see ``read_frame``.
+    """Make a Polars frame of any accepted frame; see ``read_frame``.
 
-    Raises also RuntimeError in a process that was forked after Polars had started threads.
+    Also raises RuntimeError in a process that was forked after Polars had started threads.
     """
     check_process()
     return read_frame(panel, columns, argument, others)

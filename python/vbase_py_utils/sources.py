@@ -1,7 +1,7 @@
-"""Frames of other libraries become Polars frames; only the columns that are named are converted.
+"""Convert frames of other libraries to Polars, but only the columns that the caller names.
 
-A frame of another library may hold columns for which Polars has no type. They do no harm unless the
-caller names them.
+A frame of another library may hold columns for which Polars has no type. They are harmless unless
+the caller names them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from vbase_py_utils.errors import PanelError
 from vbase_py_utils.periods.labels import has_labels, is_period, period_labels
 from vbase_py_utils.text import first_line, listed, one_line, quoted, type_name
 
-# What happens to columns that are not named: drop them; offer those that can be converted to a
-# selector; keep those, and warn of the rest; or need all of them like the named ones.
+# What to do with columns that the caller does not name: drop them; offer a selector those that can
+# be converted; keep these, and warn of the rest; or need all, like the named ones.
 Others: TypeAlias = Literal["drop", "offer", "keep", "need"]
 # Frames and columns of libraries that may not be installed.
 Foreign: TypeAlias = Any
@@ -52,7 +52,7 @@ REFUSALS = (
     TypeError,
     ValueError,
 )
-# Readers that a function has read: they would look like frames without rows.
+# Readers that have been read: they would look like frames without rows.
 ALREADY_READ: WeakSet[pa.RecordBatchReader] = WeakSet()
 
 
@@ -60,9 +60,9 @@ ALREADY_READ: WeakSet[pa.RecordBatchReader] = WeakSet()
 class Source:
     """A frame of another library, whose columns are converted when they are read.
 
-    ``names`` and ``kinds``: of the columns, and of their types, as text. ``read``: takes positions
-    and gives a Polars column for each, or ``None`` if it cannot be converted. ``index``: names of
-    the levels of a pandas index that may hold keys; a level without a name is ``None``.
+    ``names``: of the columns. ``kinds``: their types, as text. ``read``: takes positions and gives
+    a Polars column for each, or ``None`` if it cannot be converted. ``index``: names of the levels
+    of a pandas index that may hold keys; a level without a name is ``None``.
     """
 
     names: list[str]
@@ -74,7 +74,7 @@ class Source:
 def read_frame(
     source: object, columns: Columns, argument: str, others: Others = "drop"
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Make a Polars frame of any frame that is accepted.
+    """Make a Polars frame of any accepted frame.
 
     ``columns``: the needed columns, keys first, or a function that picks them from all names;
     anything but strings is skipped. A Polars frame keeps all columns; for other frames, ``others``
@@ -83,7 +83,7 @@ def read_frame(
     columns and, with "keep", in the others too.
 
     Raises TypeError for anything but a frame. Raises PanelError if a needed column cannot be
-    converted, stands twice, or is in a pandas index. Both errors name ``argument``.
+    converted, occurs twice, or is in a pandas index. Both errors name ``argument``.
     """
     refuse_spark(source, argument)
     if isinstance(source, pl.DataFrame):
@@ -168,7 +168,7 @@ def _converted(opened: Source, needed: list[str], argument: str, others: Others)
             )
     if others == "keep":
         _warn_of_left_out(opened, [i for i in range(len(opened.names)) if columns.get(i) is None])
-    # By a dictionary: in a list, Polars would give a column without a name another one.
+    # As a dictionary: in a list, Polars would rename a column whose name is empty.
     return pl.DataFrame(
         {
             opened.names[position]: column
@@ -190,14 +190,14 @@ def _warn_of_left_out(opened: Source, positions: list[int]) -> None:
     warnings.warn(
         "columns that cannot be converted, or share a name, are left out of the answer: "
         f"{', '.join(named)}{f' and {rest} more' if rest else ''}",
-        stacklevel=6,  # of lag_exposures and its like
+        stacklevel=6,  # for lag_exposures and the like
     )
 
 
 def plain_frame(frame: F, needed: Collection[str], others: Others = "drop") -> F:
     """Turn pandas periods into labels, and other needed extension types into their storage types.
 
-    Types that store several values, such as intervals, are left for checks of types to refuse.
+    Types that store several values, such as intervals, are left for the type checks to refuse.
     """
     plain = []
     for position, (name, dtype) in enumerate(frame.collect_schema().items()):
@@ -345,7 +345,7 @@ def _column(table: pa.Table) -> pl.Series | None:
     try:
         if pa.types.is_timestamp(dtype):
             zone = dtype.tz if dtype.tz is None or _is_known(dtype.tz) else "UTC"
-            # Polars has no unit of seconds, and turns seconds out of its range into wrong times.
+            # Polars has no unit of seconds, and turns seconds beyond its range into wrong times.
             plain = pa.timestamp("ms" if dtype.unit == "s" else dtype.unit, zone)
         elif pa.types.is_duration(dtype) and dtype.unit == "s":
             plain = pa.duration("ms")

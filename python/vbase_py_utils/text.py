@@ -1,11 +1,11 @@
-"""Names and values as part of a sentence: on one line, and no longer than a reader needs."""
+"""Format names and values for messages: on one line, and no longer than a reader needs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Longest parts of a message: a name, a list of names, a type, what another library or the system
-# says.
+# Longest parts of a message: a name, a list of names, a type, a reason from another library or the
+# system.
 NAME_CHARACTERS, LIST_CHARACTERS = 80, 140
 TYPE_CHARACTERS, REASON_CHARACTERS = 60, 100
 
@@ -27,12 +27,12 @@ def quoted(name: object, most: int = NAME_CHARACTERS) -> str:
 
 
 def type_name(dtype: object, most: int = TYPE_CHARACTERS) -> str:
-    """Write a type of a column; those of structs and Enums can be long."""
+    """Write the type of a column, shortened: structs and Enums can be long."""
     return one_line(str(dtype), most)
 
 
 def first_line(error: BaseException, most: int = REASON_CHARACTERS) -> str:
-    """Write the first line of an error from another library; without any, the error's type."""
+    """Write the first line of an error from another library; if it is empty, the error's type."""
     return one_line((str(error).splitlines() or [type(error).__name__])[0], most)
 
 

@@ -191,7 +191,7 @@ def test_the_period_is_the_first_column(panel):
     assert_frame_equal(fama_macbeth(called), expected, check_exact=True)
     with pytest.raises(PanelError, match="column 'month' is String; expected factor returns as"):
         fama_macbeth(last)
-    with pytest.raises(PanelError, match="no column beside the period"):
+    with pytest.raises(PanelError, match="no column besides the period"):
         fama_macbeth(pl.DataFrame())
 
 
@@ -270,8 +270,8 @@ WIDE = pl.DataFrame({"period": [1, 2, 2], "x": [0.1, 0.2, 0.3]})
          "expected one row per period"),
         (WIDE, {"period": "date"}, "period column 'date' is not in the factor returns; it has 2 "
          "columns: 'period', 'x'"),
-        (WIDE.select("period"), {}, "there is no column beside the period; expected factor returns "
-         "as one row per period and one numeric column per factor"),
+        (WIDE.select("period"), {}, "there is no column besides the period; expected factor "
+         "returns as one row per period and one numeric column per factor"),
         (WIDE.with_columns(y=pl.lit("a")), {}, "column 'y' is String; expected factor returns as "
          "one row per period and one numeric column per factor"),
         (WIDE.with_columns(x=pl.lit(True)), {}, "column 'x' is Boolean; expected factor returns"),

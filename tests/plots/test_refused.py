@@ -86,7 +86,7 @@ PREMIA = pl.DataFrame({"factor": ["x", "y"], "t_stat": [1.0, 2.0]})
                  r"period column 'period' repeats a period in 3 rows, for example 7"),
                 (WIDE.with_columns(period=pl.Series([1, None, 3])), {},
                  r"period column 'period' is null in 1 row, for example where x is 0.2"),
-                (WIDE.select("period"), {}, r"there is no column beside the period"),
+                (WIDE.select("period"), {}, r"there is no column besides the period"),
                 (WIDE, {"factors": "z"}, r"no such factors: 'z'; the factors are 'x', 'y'"),
                 (COEFFICIENTS, {}, r"column 'factor' is String; expected factor returns as one"),
             ]
@@ -197,5 +197,5 @@ def test_factors_that_are_no_names(chart):
 
 @pytest.mark.parametrize("chart", [*OF_SERIES, *OF_TWO, "confidence_bands"])
 def test_no_factors_at_all_are_refused(chart):
-    with pytest.raises(PanelError, match="no factors asked for; the factors are 'x', 'y'"):
+    with pytest.raises(PanelError, match="no factors given; the factors are 'x', 'y'"):
         draw(chart, frame_for(chart, WIDE), factors=[])

@@ -108,7 +108,7 @@ def test_says_what_was_estimated_and_over_which_span(page, fits):
     assert "Returns return Exposures x , y , z Intercept no Regression weights w" in text
     assert "tuning constant 1.345" in text
     assert "sandwich" in text
-    assert "Assets 30 Used in a period 30 in the median, 2 to 30" in text
+    assert "Assets 30 Used per period median 30, range 2 to 30" in text
     assert fits.diagnostics["n_excluded"].sum() == 28
     assert "28 of 1,200 (2.3 %)" in text
 
@@ -142,8 +142,8 @@ def test_lists_how_the_periods_ended(page, fits):
     counts = {row[0]: int(row[1]) for row in page.table("Status")}
     assert counts == {"converged": 37, "exact_fit": 1, "rank_deficient": 1, "too_few_assets": 1}
     meanings = {row[0]: row[2] for row in page.table("Status")}
-    assert meanings["converged"] == "all numbers"
-    assert meanings["exact_fit"].endswith("the estimate stands, its error is unknown")
+    assert meanings["converged"] == "all results"
+    assert meanings["exact_fit"].endswith("zero: estimates, but no standard errors")
     assert meanings["rank_deficient"] == "collinear exposures or categories: no estimate"
     assert meanings["too_few_assets"] == "fewer assets than factors to estimate: no estimate"
     bad = fits.bad_periods.rows()
@@ -169,7 +169,7 @@ def test_the_premia_are_newey_wests(page, fits):
 @pytest.mark.parametrize(
     ("lags", "said"),
     [
-        (0, "the textbook's, for factor returns that are independent over time"),
+        (0, "the textbook ones, for factor returns that are independent over time"),
         (1, "with 1 lag;"),
         (7, "with 7 lags;"),
         (10**6, "with 1000000 lags;"),
@@ -325,7 +325,7 @@ def test_an_asset_that_was_never_used_is_counted(tmp_path):
     )
     write_report(fit_cross_sections(panel, EXPOSURES, weights="w"), tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert "Assets 30 Used in a period 29 in the median" in page.text
+    assert "Assets 30 Used per period median 29," in page.text
 
 
 def test_reasons_with_many_names_stay_short(tmp_path):

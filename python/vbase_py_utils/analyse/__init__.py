@@ -1,1 +1,1 @@
-"""What is learned from the fits of many periods."""
+"""Analyse the fits of many periods."""

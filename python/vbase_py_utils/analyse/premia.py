@@ -1,4 +1,4 @@
-"""Fama-MacBeth: what a factor paid on average over the periods, and how sure that is."""
+"""Fama-MacBeth: the mean return of a factor over the periods, and its standard error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vbase_py_utils.fit.schema import FACTOR, STD_ERROR, T_STAT
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.series import newey_west_variance
 
-# Newey-West lags: a number of periods, or "auto" to choose it from how many periods there are.
+# Newey-West lags: a number of periods, or "auto" to choose it from the number of periods.
 Lags: TypeAlias = int | Literal["auto"]
 
 PREMIUM, P_VALUE, N_PERIODS = "premium", "p_value", "n_periods"
@@ -41,24 +41,24 @@ def fama_macbeth(
     Parameters
     ----------
     factor_returns
-        A frame as ``factor_returns`` gives it: the period and one numeric column per factor, in any
-        order of rows; or the result of ``fit_cross_sections``. What is lazy is collected. A pandas
-        frame needs its index as a column: ``reset_index()``.
+        A frame like the result of ``factor_returns``: the period and one numeric column per factor,
+        rows in any order; or the result of ``fit_cross_sections``. Lazy input is collected. A
+        pandas frame needs its index as a column: ``reset_index()``.
     period
-        Column of the period; ``None``: the one called "period", else the first.
+        Column of the period; ``None`` takes the one called "period", else the first.
     lags
         Newey-West lags, for factor returns that are correlated over time: a number of periods, or
         "auto" for floor(4 (T / 100)^(2/9)) with T periods. With 0, the standard error is the
-        textbook's, for factor returns that are independent over time.
+        textbook one, for factor returns that are independent over time.
 
     Returns
     -------
     DataFrame
         A row per factor, in the order of the columns: factor, premium (mean factor return, in its
         units), std_error, t_stat, p_value (two-sided, Student's t with T - 1 degrees of freedom),
-        n_periods (T). Periods whose factor return is null, NaN or infinite do not count, and lags
-        run over those that do. Null where there are too few periods: none for the premium, one or
-        no more than lags for the rest. Without variation over time, t and p are null.
+        n_periods (T). Periods whose factor return is null, NaN or infinite are skipped, also by
+        lags. The premium is null if no period is left; the error, t and p if only one is left, or
+        no more than lags. Without variation over time, t and p are null.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def fama_macbeth(
         The period or the factors are missing, factors are not numeric, a period is null or repeats.
         Unless ``lags`` is 0: the periods are text that does not sort in the order of time.
     ValueError, TypeError
-        ``lags`` is out of range; ``period`` is not that of the fits; no frame is given.
+        ``lags`` is out of range; ``period`` does not match the fits; the input is not a frame.
     RuntimeError
         As ``factor_returns``.
 
@@ -121,7 +121,7 @@ def _premium(series: FloatArray, lags: Lags) -> tuple[float | int, ...]:
     n = len(series)
     if n == 0:
         return np.nan, np.nan, np.nan, np.nan, 0
-    # By a power of two, which is exact: squares and sums then stay in the range of numbers.
+    # Scaling by a power of two is exact, and keeps squares and sums within a float's range.
     exponent = int(np.frexp(np.abs(series).max())[1])
     series = np.ldexp(series, -exponent)
     premium = float(np.ldexp(series.mean(), exponent))

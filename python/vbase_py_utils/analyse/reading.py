@@ -1,4 +1,4 @@
-"""Frames of a known kind, as their user gives them: checked, with their keys under our names."""
+"""Read frames of factor returns and fits: check them, and give their keys our names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vbase_py_utils.panel import ArrowStream, as_frame, by_position, holds_numbe
 from vbase_py_utils.periods.order import check_time_order
 
 Fits: TypeAlias = CrossSectionFits[pl.DataFrame] | CrossSectionFits[pl.LazyFrame]
-# A row per period and a column per factor, or the fits that have such a frame.
+# A row per period and a column per factor, or fits, which have such a frame.
 FactorReturns: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream | Fits
 
 
@@ -33,7 +33,7 @@ def read_factor_returns(
 
     ``period``: as for ``key_column``. ``use``: what needs the order of time, for the message, if
     anything does. ``argument``: what messages call the frame. Raises as ``fama_macbeth`` unless
-    there is one row per period, and numbers.
+    there is one row of numbers per period.
     """
     check_process()
     if isinstance(factor_returns, CrossSectionFits):
@@ -110,7 +110,7 @@ def read_table(
     check_process()
 
     def keys_in(names: list[str]) -> dict[str, str]:
-        # If a frame lacks the key, a value column may stand where it would be.
+        # In a frame without the key, a value column may be at its position.
         others = [name for name in names if name not in values]
         return {
             key: key_column(key, name, others, position)

@@ -15,17 +15,17 @@ DIRECTIVE = re.compile(r"%[-_0.:#]?[0-9]?([A-Za-z+%])")
 YEAR, MONTH, DAY = set("YyGgFDxcsv+"), set("mbBhjFDxcsv+"), set("dejFDxcsv+")
 TIME, WEEK, WEEKDAY = set("HIklMSTRXrfczs+"), set("GgVUW"), set("uwaA")
 QUARTER = set("Qq")
-# How to read a format without a day: text and directives to append so that it is the first day, and
-# a format of labels that sort in the order of time.
+# How to read a format without a day: text and directives to append for the first day, and a format
+# of labels that sort in the order of time.
 MONTHS, YEARS, WEEKS = (" 1", " %d", "%Y-%m"), (" 1 1", " %m %d", "%Y"), (" 1", " %u", "%G-W%V")
 ARGUMENT = "--period-format"
 NO_QUARTERS = "no format reads quarters: write them as 2024Q1, which needs no format"
 
 
 def typed_periods(text: pl.Series) -> pl.Series:
-    """Turn text into whole numbers, dates or times if all of it is; else leave it."""
+    """Turn text into whole numbers, dates or times if all of it can be; else leave it."""
     whole = text.cast(pl.Int64, strict=False)
-    # "007" is a label: as a number it would come back as another text.
+    # "007" is a label: as a number it would lose its zeros.
     if (whole.cast(pl.String).eq_missing(text)).all():
         return whole
     for parsed in (
@@ -66,7 +66,7 @@ def periods_of_format(keys: pl.Series, form: str) -> pl.Series:
 
 
 def check_format(form: str) -> None:
-    """Raise PanelError for a format that cannot be one of periods."""
+    """Raise PanelError for a format that cannot describe periods."""
     used = _directives(form)
     if used & QUARTER:
         raise PanelError(f"{_named(form)} cannot be used: {NO_QUARTERS}")
@@ -75,7 +75,7 @@ def check_format(form: str) -> None:
 
 
 def readable(periods: pl.Series) -> pl.Series:
-    """Write times as dates if all are midnight, else without zeros after the seconds."""
+    """Write times as dates if all are midnight, else drop fractions of seconds if all are zero."""
     if periods.dtype != pl.Datetime or periods.null_count() == len(periods):
         return periods
     local = periods.dt.replace_time_zone(None)

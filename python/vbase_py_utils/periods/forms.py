@@ -1,4 +1,4 @@
-"""How the text of periods reads: which forms sort as time, and how others become dates."""
+"""Forms of text periods: which ones sort as time, and how to read others as dates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars as pl
 YEAR, MONTH, DAY = "[1-9][0-9]{3}", "(0[1-9]|1[0-2])", "(0[1-9]|[12][0-9]|3[01])"
 DATE = f"{YEAR}[-/._ ]{MONTH}[-/._ ]{DAY}"
 HOUR, MINUTE, OFFSET = "([01][0-9]|2[0-4])", "[0-5][0-9]", "[+-][0-9]{2}:?[0-9]{2}"
-# Text of one of these forms, if all of it has the same letters and widths, sorts as time.
+# Text in one of these forms sorts as time if all of it has the same letters and widths.
 SORTED_FORMS = (
     f"{YEAR}[-/._ ]{MONTH}",
     DATE,
@@ -23,15 +23,15 @@ SORTED_FORMS = (
     f"{YEAR}[- ]?[Ww](0[1-9]|[1-4][0-9]|5[0-3])(-?[1-7])?",
     f"{YEAR}-(00[1-9]|0[1-9][0-9]|[12][0-9]{{2}}|3[0-5][0-9]|36[0-6])",
 )
-# Digits that are dates need a century that data may have, or counters would be dates.
+# Digits are dates only in a plausible century, or counters would be taken for dates.
 CENTURY = "(18|19|20)[0-9]{2}"
 SORTED_DIGITS = (
     CENTURY,
     f"{CENTURY}{MONTH}",
     f"{CENTURY}{MONTH}{DAY}({HOUR}({MINUTE}({MINUTE})?)?)?",
 )
-# What else digits of a width may be. Four or five digits are counters unless they can only be
-# dates: see ``_digits_sort``.
+# Other formats of digits, by width. Four or five digits are counters unless they can only be dates:
+# see ``_digits_sort``.
 DIGIT_FORMS = {
     4: ("%m%y", "%y%m"),
     5: ("%y%j",),
@@ -48,7 +48,7 @@ CLOCK = re.compile(
 )
 WEEKDAY = re.compile("(mon|tue|wed|thu|fri|sat|sun)[a-z]*", re.IGNORECASE)
 MONTH_NAME = re.compile("(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*", re.IGNORECASE)
-# A year, what is counted in it and the number, with how they may follow each other.
+# The orders in which a year, the mark of a unit and its number may follow each other.
 MARK, GAP = "(?i:{mark})", "[-/ .,']*"
 LAYOUTS = (
     (f"{MARK}{GAP}({{n}}){GAP}({{y}})", 2, 1),
@@ -56,18 +56,18 @@ LAYOUTS = (
     (f"({{y}}){GAP}{MARK}{GAP}({{n}})", 1, 2),
 )
 MARKS = {"Q": "q|qtr|quarter", "H": "h", "S": "s", "T": "t", "W": "w|week"}
-# How a year is written, and what completes it: two digits below 70 are of this century.
+# How a year is written, and the century to put before it: two digits below 70 are 20xx.
 YEARS = ((YEAR, ""), ("[7-9][0-9]", "19"), ("[0-6][0-9]", "20"))
 NUMBERS = ("[0-9]", "[0-9]{2}")
-# Characters of a cast in a message; a longer one would not help.
+# The longest cast in a message, in characters; a longer one would not help.
 CAST_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Text read as dates: ``times``, in its order, null where it does not read so.
+    """Text read as dates: ``times``, in the order of the text, null where it is no date.
 
-    ``cast`` makes them of the column that stands for ``{}``.
+    ``cast``: the expression that reads them, with ``{}`` for the column.
     """
 
     times: pl.Series
@@ -75,21 +75,21 @@ class Reading:
 
     @property
     def count(self) -> int:
-        """How many texts read so."""
+        """Number of texts that are dates."""
         return len(self.times) - self.times.null_count()
 
 
 def sorts_as_time(texts: pl.Series) -> bool:
-    """Whether text, not null, is of a form in which the order of text is that of time."""
+    """Whether text without nulls is in a form that sorts as time."""
     if is_iso(texts) or texts.is_empty():
         return True
-    # All are of one width, so stripping takes as many spaces from each.
+    # All have one width, so stripping removes as many spaces from each.
     bare = texts.str.strip_chars()
     return _alike(texts) and _all_match(bare, "[0-9]+") and _digits_sort(bare)
 
 
 def is_iso(texts: pl.Series) -> bool:
-    """Whether text is of one form of dates, months or the like in which it sorts as time."""
+    """Whether all text is in one form of dates, months or the like that sorts as time."""
     bare = texts.str.strip_chars()
     if not _alike(texts):
         return False
@@ -100,14 +100,14 @@ def is_iso(texts: pl.Series) -> bool:
 
 
 def _alike(texts: pl.Series) -> bool:
-    """Whether texts are the same but for their digits."""
+    """Whether texts are the same except for their digits."""
     return texts.str.replace_all("[0-9]", "0").n_unique() == 1
 
 
 def read_dates(texts: pl.Series) -> list[Reading]:
-    """Give the readings of distinct text as dates that read most of it, more than half, if any.
+    """Read distinct text as dates: give the readings that cover most of it, if more than half.
 
-    Several are as good where days and months cannot be told apart.
+    Several are equally good if days and months cannot be distinguished.
     """
     bare = texts.str.strip_chars()
     strip = "" if (bare == texts).all() else ".str.strip_chars()"
@@ -118,7 +118,7 @@ def read_dates(texts: pl.Series) -> list[Reading]:
         new = not any(_equal(reading.times, other.times) for other in best)
         if reading.count == most and 2 * most > len(texts) and new:
             best.append(reading)
-    # Panels often come in the order of time; and to read a day as a year would spread the dates.
+    # Panels are often in the order of time; and days read as years would spread the dates.
     return sorted(best, key=lambda r: (not r.times.drop_nulls().is_sorted(), _years(r.times)))
 
 
@@ -127,7 +127,7 @@ def _equal(one: pl.Series, other: pl.Series) -> bool:
 
 
 def _years(times: pl.Series) -> int:
-    """Count the years between the first and the last time; none for times that are text."""
+    """Count the years between the first and the last time; 0 for times that are text."""
     if times.dtype == pl.String:
         return 0
     years = times.dt.year().drop_nulls().sort()
@@ -135,7 +135,7 @@ def _years(times: pl.Series) -> int:
 
 
 def all_read_as_dates(texts: pl.Series) -> bool:
-    """Whether all text reads as dates, of whatever forms."""
+    """Whether all text reads as dates, in one form or several."""
     kinds = structures(texts.str.strip_chars())
     groups = [texts.filter(kinds == kind) for kind in kinds.unique(maintain_order=True)[:6]]
     if sum(map(len, groups)) < len(texts):
@@ -155,10 +155,10 @@ def _all_match(texts: pl.Series, form: str) -> bool:
 
 
 def _digits_sort(digits: pl.Series) -> bool:
-    """Whether digits of one width that are no ISO dates sort as time, because they are no dates.
+    """Whether digits of one width, not ISO dates, sort as time because they are not dates.
 
-    Four digits may be counters as well as months: they are months if they all can be, do not
-    count up by one and are not in the order of time.
+    Four digits may be counters or months: they are months if all of them can be, they do not
+    count up by one, and they are not in the order of time.
     """
     readings = _read_digits(digits, "")
     width = digits.str.len_bytes()[0]
@@ -173,7 +173,7 @@ def _digits_sort(digits: pl.Series) -> bool:
 
 
 def _read_digits(bare: pl.Series, strip: str) -> Iterator[Reading]:
-    """Read digits, with zeros before those that are short."""
+    """Read digits, padding short ones with zeros."""
     if not _all_match(bare, "[0-9]{1,14}"):
         return
     width = int(bare.str.len_bytes().max())  # type: ignore[arg-type]  # a number: it is of lengths
@@ -210,9 +210,9 @@ def _read_numbered(bare: pl.Series, strip: str) -> Iterator[Reading]:
 
 
 def _literal(form: str, texts: pl.Series, others: pl.Series) -> str:
-    """Write a form as the first text has it about its two numbers, if all are like that.
+    """Write a form with the first text's own characters around its numbers, if all match it.
 
-    None of the ``others``, which are of other forms, may be like that.
+    None of the ``others``, which have other forms, may match it.
     """
     match = re.match(form, texts[0])
     if match is None or '"' in texts[0]:
@@ -243,14 +243,14 @@ def _read_forms(bare: pl.Series, strip: str) -> Iterator[Reading]:
 
 
 def structures(texts: pl.Series) -> pl.Series:
-    """Give what is left of texts when digits and letters are all the same."""
+    """Give texts with every run of digits as 0 and every run of letters as A."""
     return texts.str.replace_all("[0-9]+", "0").str.replace_all("[A-Za-z]+", "A")
 
 
 def _parsed(
     texts: pl.Series, form: str, column: str, *, early: int = 1000, late: int = 9999
 ) -> Reading:
-    """Read text by a format; one without a day has the first of the month."""
+    """Read text by a format; without a day, take the first of the month."""
     if "%d" not in form and "%j" not in form:
         texts, column, form = "1 " + texts, f'("1 " + {column})', f"%d {form}"
     timed = "%H" in form or "%I" in form
@@ -291,12 +291,12 @@ def _forms_of(text: str) -> Iterator[str]:
                            for part in parts)  # fmt: skip
             yield form + time
             if "%b" in form:
-                # May may be any month's name.
+                # "May" is a full name as well as a short one.
                 yield form.replace("%b", "%B") + time
 
 
 def _roles(count: int, *, named: bool, dotted: bool) -> list[str]:
-    """Say what the numbers of a date may be: year, month, day."""
+    """List what the numbers of a date may be: year, month, day."""
     months = ["", "Y y", "dY dy Yd yd"] if named else ["", "", "mY Ym my ym"]
     if not named and count == 3:
         usual = ["dmY", "mdY"] if dotted else ["mdY", "dmY"]
@@ -305,7 +305,7 @@ def _roles(count: int, *, named: bool, dotted: bool) -> list[str]:
 
 
 def _fits(role: str, width: int) -> bool:
-    """Whether a number of some digits can be a year of four or two, a month or a day."""
+    """Whether a number this wide can be a year of four or two digits, a month or a day."""
     return width == {"Y": 4, "y": 2}.get(role, width) and (role in "Yy" or width <= 2)
 
 

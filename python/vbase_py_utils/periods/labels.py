@@ -41,7 +41,7 @@ LARGEST = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Frequency:
-    """How periods are labelled: the numbers of the first and the last, and the text of a number."""
+    """How to label periods: the numbers of the first and the last, and the text of a number."""
 
     first: int
     last: int
@@ -72,7 +72,7 @@ def period_labels(column: pl.Expr, name: str, dtype: pl.BaseExtension) -> pl.Exp
 
 
 def labels_of(numbers: pl.Series, name: str, frequency: Frequency) -> pl.Series:
-    """Give the labels of periods; each distinct one is written once."""
+    """Give the labels of periods; each distinct label is written once."""
     outside = numbers.filter(~numbers.is_between(frequency.first, frequency.last))
     if not outside.is_empty():
         # The query may pass only a part of the column.
@@ -89,7 +89,7 @@ def labels_of(numbers: pl.Series, name: str, frequency: Frequency) -> pl.Series:
 def frequency_of(name: str, metadata: str | None) -> Frequency:
     """Read the frequency from the metadata that pandas writes, such as '{"freq": "Q-DEC"}'.
 
-    ``name``: of the column. Raises PanelError for an unknown frequency.
+    ``name``: the column's. Raises PanelError for an unknown frequency.
     """
     written = _written(metadata)
     frequency = _frequency(written)
@@ -118,9 +118,9 @@ def _frequency(written: str) -> Frequency | None:
         first, after = (per_year * (year - 1970) for year in (FIRST_YEAR, LAST_YEAR + 1))
         return Frequency(first, after - 1, text)
     if unit == "W" and anchor in WEEKDAYS:
-        # Week 1 of those that end on Sunday ends on day 3, 1970-01-04.
+        # Week 1 of the weeks that end on Sunday ends on day 3, 1970-01-04.
         end = WEEKDAYS.index(anchor) - 4
-        # The first that begins, and the last that ends, inside the years.
+        # The first week that begins, and the last that ends, inside the years.
         return Frequency(-((end - 6 - FIRST_DAY) // 7), (LAST_DAY - end) // 7, partial(_week, end))
     if unit == "B":
         # 0001-01-01 is a Monday, 1970-01-01 a Thursday, 9999-12-31 a Friday.

@@ -1,4 +1,4 @@
-"""The order of time: whether sorting the keys of periods sorts time, and what to write if not."""
+"""The order of time: whether period keys sort as time, and what to suggest if they do not."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ INSIDE = tuple(f"{folder}{os.sep}" for folder in (PACKAGE, Path(pl.__file__).par
 
 @dataclass(frozen=True, slots=True)
 class Disorder:
-    """Why the order of keys may not be that of time.
+    """Why keys may not sort as time.
 
-    ``dates``: they read as dates. ``what`` says what they are, ``instead`` what to write.
+    ``dates``: they read as dates. ``what`` describes them, ``instead`` is the suggested fix.
     """
 
     dates: bool
@@ -43,7 +43,7 @@ class Disorder:
 
 
 def check_time_order(keys: pl.Series, column: str, use: str) -> None:
-    """Raise PanelError unless the order in which Polars sorts the keys is that of time.
+    """Raise PanelError unless Polars sorts the keys in the order of time.
 
     ``keys``: periods, in any order, repeated or not; nulls are skipped. ``column``: their name in
     the user's frame. ``use``: what needs the order, as the subject of a sentence, such as "lags".
@@ -54,20 +54,20 @@ def check_time_order(keys: pl.Series, column: str, use: str) -> None:
 
 
 def check_time_type(dtype: pl.DataType, column: str, use: str) -> None:
-    """Raise PanelError if the type alone, an Enum, shows that its order is not that of time."""
+    """Raise PanelError if the type alone, an Enum, shows that it does not sort as time."""
     if isinstance(dtype, pl.Enum):
         check_time_order(pl.Series([], dtype=dtype), column, use)
 
 
 def warn_unless_time_order(keys: pl.Series, column: str) -> None:
-    """Warn once if the keys are text that reads as dates whose order is not that of the text."""
+    """Warn once if the keys are text that reads as dates but does not sort as time."""
     message = order_warning(keys, column)
     if message is not None:
         warnings.warn(message, UserWarning, stacklevel=_level_outside())
 
 
 def order_warning(keys: pl.Series, column: str) -> str | None:
-    """Say in a sentence that rows are in the order of text that reads as dates, if they are."""
+    """Write the warning that rows are in the order of text, not of the dates it holds."""
     disorder = time_disorder(keys, column)
     if disorder is None or not disorder.dates:
         return None
@@ -78,12 +78,12 @@ def order_warning(keys: pl.Series, column: str) -> str | None:
 
 
 def may_be_disordered(dtype: pl.DataType) -> bool:
-    """Whether keys of a type may sort otherwise than time: text of any kind."""
+    """Whether keys of a type may not sort as time: text of any kind."""
     return dtype in (pl.String, pl.Binary, pl.Categorical) or isinstance(dtype, pl.Enum)
 
 
 def time_disorder(keys: pl.Series, column: str) -> Disorder | None:
-    """Give what is wrong with the order of periods as that of time, if anything is."""
+    """Describe why periods do not sort as time; ``None`` if nothing is wrong."""
     if isinstance(keys.dtype, pl.Enum):
         return _enum_disorder(keys.dtype, column)
     if not may_be_disordered(keys.dtype):
@@ -115,7 +115,7 @@ def time_disorder(keys: pl.Series, column: str) -> Disorder | None:
 
 
 def _enum_disorder(dtype: pl.Enum, column: str) -> Disorder | None:
-    """Trust the order of an Enum, unless its categories read as dates in another."""
+    """Trust the order of an Enum, unless its categories read as dates in another order."""
     texts = dtype.categories.alias("")
     casts: list[str] = []
     if texts.is_empty() or is_iso(texts):
@@ -124,7 +124,7 @@ def _enum_disorder(dtype: pl.Enum, column: str) -> Disorder | None:
         readings = read_dates(texts)
         orders = [reading.times for reading in readings]
         casts = [r.cast for r in readings if r.count == len(texts) and r.cast]
-    # Sorted text is in the order of some reading by accident, such as 31.01.24 read as 2031.
+    # Sorted text matches the order of some readings by accident, such as 31.01.24 read as 2031.
     right = all if texts.cast(pl.String).is_sorted() else any
     orders = sorted(orders, key=lambda times: times.drop_nulls().is_sorted())
     if right(times.drop_nulls().is_sorted() for times in orders) or not orders:
@@ -138,12 +138,12 @@ def _enum_disorder(dtype: pl.Enum, column: str) -> Disorder | None:
 
 
 def _decoded(keys: pl.Series) -> pl.Series:
-    """Read bytes as text; where they are not UTF-8, it has a character that no date has."""
+    """Read bytes as text; bytes that are not UTF-8 become a character that no date has."""
     return pl.Series([key.decode("utf-8", "replace") for key in keys], dtype=pl.String)
 
 
 def _unlike(texts: pl.Series, readings: list[Reading]) -> tuple[str, str]:
-    """Give two texts of different forms: one that is read, if any is, and one that is not."""
+    """Give two texts of different forms: one that reads, if any does, and one that does not."""
     if readings:
         unread = readings[0].times.is_null()
         return texts.filter(~unread)[0], texts.filter(unread)[0]

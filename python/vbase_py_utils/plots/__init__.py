@@ -1,8 +1,8 @@
-"""Charts of factor returns and of what stands behind them, drawn by matplotlib.
+"""Charts of factor returns and of the fits behind them, drawn by matplotlib.
 
 Every function takes the frames of a fit, or the fits themselves, and optionally the axes to draw
-on; it gives back the axes. Missing numbers are gaps; colours are told apart with any colour vision;
-names of the data are cut, and never read as mathematics.
+on; it returns the axes. Missing numbers are gaps. The palette is colour-blind safe. Long names are
+shortened, and ``$`` in a name is not treated as mathtext.
 """
 
 from vbase_py_utils.text import needs

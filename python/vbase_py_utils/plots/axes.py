@@ -1,4 +1,4 @@
-"""What charts have in common: axes, colours, names as labels, and periods along an axis."""
+"""Shared parts of charts: axes, colours, names as labels, and periods along an axis."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from vbase_py_utils.keys import label
 from vbase_py_utils.plots.data import FloatArray
 from vbase_py_utils.text import one_line
 
-# The colours of Okabe and Ito (2008), which readers with any colour vision tell apart, without
-# black and the yellow that fades on white.
+# The colour-blind safe palette of Okabe and Ito (2008), without black and the yellow that fades on
+# white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 GREY, LIGHT_GREY = "#808080", "#C0C0C0"
 
-# Periods that all have a tick; of more, this many do.
+# The most ticks on an axis of periods.
 MOST_TICKS = 10
-# Years whose dates have room for a margin in those that matplotlib knows, 1 to 9999.
+# Years whose dates, with a margin, stay within matplotlib's range, 1 to 9999.
 CALENDAR = (1000, 3000)
-# Names beside a chart that is as high as a page.
+# The most names beside a chart that is as high as a page.
 MOST_NAMES = 60
-# Columns of a heat map that a screen can tell apart; of more, neighbours share one.
+# The most columns of a heat map that a screen can show; of more, neighbours share one.
 MOST_COLUMNS = 500
-# Characters of a name as a label, and of all labels below an axis that fit side by side.
+# The most characters of a label, and of all labels that fit side by side below an axis.
 NAME_CHARACTERS, AXIS_CHARACTERS = 30, 45
 
 
 def axes_for(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
-    """Give the axes to draw on: those given, or those of a new figure of this size in inches."""
+    """Return the given axes, or the axes of a new figure of this size in inches."""
     if not isinstance(ax, Axes | None):
         raise TypeError(f"ax is {shown(ax)}, expected matplotlib Axes or None")
     if ax is None:
@@ -49,29 +49,29 @@ def axes_for(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
 
 
 def name_label(name: str) -> str:
-    """Write a name of the data so that it is drawn as it stands: on one line, no mathematics."""
+    """Make a label from a name: on one line, shortened, and not read as mathtext."""
     return one_line(name, NAME_CHARACTERS).replace("$", r"\$")
 
 
 def x_of(periods: pl.Series) -> NDArray[Any]:
-    """Say where periods stand on an axis: dates and times at theirs, others in equal steps."""
+    """Place periods on an axis: dates and times to scale, others in equal steps."""
     if not is_dated(periods):
         return np.arange(len(periods))
     if isinstance(periods.dtype, pl.Datetime) and periods.dtype.time_zone:
-        # Two hours of a night in autumn have one name: the axis runs in UTC and says local time.
+        # One hour of an autumn night occurs twice: the axis runs in UTC and shows local time.
         periods = periods.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return periods.to_numpy()
 
 
 def label_periods(ax: Axes, periods: pl.Series) -> None:
-    """Put ticks on the horizontal axis of a chart whose points stand at ``x_of(periods)``."""
+    """Put ticks on the horizontal axis of a chart whose points are at ``x_of(periods)``."""
     at = x_of(periods)
     steps = np.diff(at)
     few = len(periods) <= MOST_TICKS and not (steps * MOST_TICKS < steps.sum() / 2).any()
     if few or not is_dated(periods):
         label_steps(ax, periods, at)
         return
-    # Else they would be in the zone of matplotlib's settings.
+    # Else labels would be in the time zone of matplotlib's settings.
     tz = ZoneInfo(getattr(periods.dtype, "time_zone", None) or "UTC")
     locator = mdates.AutoDateLocator(tz=tz)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
@@ -79,7 +79,7 @@ def label_periods(ax: Axes, periods: pl.Series) -> None:
 
 
 def label_steps(ax: Axes, periods: pl.Series, at: NDArray[Any]) -> None:
-    """Put a tick with its name at some periods, slanted where they would touch."""
+    """Put labelled ticks at some periods, slanted if the labels would touch."""
     steps = thinned(len(periods), MOST_TICKS)
     labels = [name_label(label(periods.slice(step, 1))) for step in steps]
     ax.set_xticks(at[steps], labels)
@@ -89,7 +89,7 @@ def label_steps(ax: Axes, periods: pl.Series, at: NDArray[Any]) -> None:
 
 
 def label_names(axis: Axis, names: Sequence[str], *, rotation: float = 0) -> None:
-    """Put a tick with the name at 0, 1, 2, ...; of very many names at some."""
+    """Put a tick with each name at 0, 1, 2, ...; with very many names, at some."""
     steps = thinned(len(names), MOST_NAMES)
     axis.set_ticks(steps, [name_label(names[step]) for step in steps])
     axis.set_tick_params(rotation=rotation, labelsize="medium" if len(steps) <= 25 else "x-small")
@@ -101,14 +101,14 @@ def thinned(n: int, most: int) -> list[int]:
 
 
 def lone(values: FloatArray) -> NDArray[np.bool_]:
-    """Tell which numbers stand between missing ones: a line does not show them."""
+    """Find numbers between two missing ones: a line does not show them."""
     there = np.concatenate([[False], np.isfinite(values), [False]])
     alone: NDArray[np.bool_] = there[1:-1] & ~there[:-2] & ~there[2:]
     return alone
 
 
 def foremost(scores: Mapping[str, float], most: int = len(COLOURS)) -> list[str]:
-    """Give the names of the ``most`` largest scores, in the order in which they were given."""
+    """Give the names of the ``most`` largest scores, in their given order."""
     rank = sorted(scores, key=lambda name: -np.nan_to_num(scores[name], nan=-np.inf))
     first = set(rank[:most])
     return [name for name in scores if name in first]
@@ -121,7 +121,7 @@ def draw_lines(
     coloured: Sequence[str],
     title: str = "",
 ) -> list[Line2D]:
-    """Draw a line per curve over the periods, grey but for those named, with a legend beside."""
+    """Draw a line per curve over the periods, grey unless ``coloured``, with a legend beside."""
     x, lines = x_of(periods), []
     colours = dict(zip(coloured, COLOURS, strict=False))
     for name, values in curves.items():
@@ -142,9 +142,9 @@ def draw_lines(
 
 
 def draw_points(ax: Axes, points: dict[str, tuple[FloatArray, FloatArray]]) -> None:
-    """Draw points over points of the same unit, with the line where both are equal.
+    """Draw a scatter of pairs in the same unit, with the line where both are equal.
 
-    Of many names those with the largest difference have colours.
+    Of many names, those with the largest difference have colours.
     """
     bounds = [*ax.get_xlim(), *ax.get_ylim()] if ax.has_data() else []
     off = {name: largest(y - x) for name, (x, y) in points.items()}
@@ -166,7 +166,7 @@ def draw_points(ax: Axes, points: dict[str, tuple[FloatArray, FloatArray]]) -> N
     low, high = span(np.concatenate([part for pair in points.values() for part in pair]))
     low, high = min([low, *bounds]), max([high, *bounds])
     ax.axline((0, 0), slope=1, color=GREY, linewidth=0.8, zorder=1)
-    # The square stands at the left, which leaves the legend its room.
+    # The square is at the left, which leaves room for the legend.
     ax.set(xlim=(low, high), ylim=(low, high), aspect="equal", anchor="W")
     ax.locator_params(nbins=6)
     _legend_beside(ax, colours, len(points))
@@ -175,11 +175,11 @@ def draw_points(ax: Axes, points: dict[str, tuple[FloatArray, FloatArray]]) -> N
 def draw_heat_map(
     ax: Axes, cells: FloatArray, colours: str, least: float, name: str, *, square: bool
 ) -> None:
-    """Draw cells from ``least`` to 1 in the colours of a map, missing ones grey, and its bar."""
+    """Draw cells from ``least`` to 1 with a colour map and its bar; missing cells are grey."""
     colour_map = colormaps[colours].with_extremes(bad=LIGHT_GREY)
     if not cells.size:
         return
-    # Where pixels are fewer than cells, matplotlib would average, also over the rows beside.
+    # With fewer pixels than cells, matplotlib would average, even over neighbouring rows.
     every = -(-cells.shape[1] // MOST_COLUMNS)
     image = ax.imshow(
         _least(cells, every),
@@ -196,7 +196,7 @@ def draw_heat_map(
 
 
 def _least(cells: FloatArray, every: int) -> FloatArray:
-    """Take the least of every so many cells of a row, of those that there are."""
+    """Take the least of each ``every`` cells of a row, skipping missing ones."""
     rows, columns = cells.shape
     parts = np.pad(cells, ((0, 0), (0, -columns % every)), constant_values=np.nan)
     least: FloatArray = np.fmin.reduce(parts.reshape(rows, -1, every), axis=2)
@@ -224,7 +224,7 @@ def span(values: FloatArray) -> tuple[float, float]:
 
 
 def _legend_beside(ax: Axes, colours: Mapping[str, str], count: int, title: str = "") -> None:
-    """Put a legend to the right of the axes, where it covers nothing; grey: the rest of count."""
+    """Put a legend to the right of the axes; curves without a colour share a grey entry."""
     names = [name_label(name) for name in colours]
     if count > len(colours):
         names.append(f"{count - len(colours)} more")
@@ -242,7 +242,7 @@ def _legend_beside(ax: Axes, colours: Mapping[str, str], count: int, title: str 
 
 
 def is_dated(periods: pl.Series) -> bool:
-    """Whether these are dates or times in the years that the axis of dates can show."""
+    """Whether these are dates or times in the years that a date axis can show."""
     if not (isinstance(periods.dtype, pl.Date | pl.Datetime)):
         return False
     years = periods.dt.year()

@@ -1,4 +1,4 @@
-"""Charts of factor returns: over time, with their errors, their correlations."""
+"""Charts of factor returns: over time, with standard errors, and correlations."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from vbase_py_utils.plots.data import (
     window_for,
 )
 
-# So many bands can be told apart.
+# The most bands that are easy to distinguish.
 MOST_BANDS = 3
-# Bands so many times as wide as the median one do not stretch the axis.
+# Bands over this many times as wide as the median one do not stretch the axis.
 WIDE = 5
-# Correlations of more factors than these are colours only.
+# With more factors than this, correlations are colours only.
 MOST_NUMBERS = 12
 
 
@@ -59,13 +59,13 @@ def cumulative_returns(
 ) -> Axes:
     """Draw the running sum of factor returns, a line per factor.
 
-    Factor returns are those of a unit of exposure, so they add up and do not compound. Of more than
-    six factors, the six whose sums go furthest from zero have colours, the others are grey.
+    Factor returns are per unit of exposure, so they add up and do not compound. With more than six
+    factors, the six whose sums go furthest from zero have colours, the others are grey.
 
     Parameters
     ----------
     factor_returns
-        A frame as ``factor_returns`` gives it, or the result of ``fit_cross_sections``.
+        A frame like that of ``factor_returns``, or the result of ``fit_cross_sections``.
     factors
         Names of the factors to draw; ``None`` draws all.
     period
@@ -77,7 +77,7 @@ def cumulative_returns(
     Returns
     -------
     Axes
-        Vertical in units of returns. A missing factor return is a gap, and counts as zero after it.
+        Vertical in units of returns. A missing factor return is a gap, and adds zero to the sum.
 
     Raises
     ------
@@ -115,19 +115,19 @@ def confidence_bands(
 ) -> Axes:
     """Draw the factor return of every period with its confidence band.
 
-    More than 250 factor returns would be a thicket: then their running means are drawn, over a
-    fiftieth of the periods, with bands that take the errors of periods to be independent.
+    With more than 250 periods, running means over a fiftieth of them are drawn instead, with bands
+    that assume that the errors of periods are independent.
 
     Parameters
     ----------
     coefficients
         The frame ``coefficients`` of a fit (period, factor, factor_return, std_error), or the fits.
     factors
-        Names of those to draw. None: all, or of more than three those with the largest median
-        absolute t-value.
+        Names of the factors to draw. ``None`` draws all, or of more than three the three
+        with the largest median absolute t-value.
     level
-        Confidence, for every period by itself: the band is the factor return plus and minus
-        1.96 standard errors at 0.95, quantiles being the normal's.
+        Confidence level of each period by itself, with normal quantiles: at 0.95, the band is the
+        factor return plus and minus 1.96 standard errors.
     period, ax
         As in ``cumulative_returns``.
 
@@ -143,7 +143,7 @@ def confidence_bands(
         A column is missing or not numeric, a period is null, a (period, factor) repeats, a name in
         ``factors`` is not a factor; the periods are text that does not sort in the order of time.
     ValueError, TypeError
-        ``level`` is not between 0 and 1; ``period`` is not that of the fits; no frame is given.
+        ``level`` is not between 0 and 1; ``period`` does not match the fits; no frame is given.
 
     Examples
     --------
@@ -198,8 +198,8 @@ def t_values(premia: Frame | Fits, *, lags: Lags = "auto", ax: Axes | None = Non
     Parameters
     ----------
     premia
-        A frame with the columns factor and t_stat, a row per factor: that of ``fama_macbeth``, or
-        the ``coefficients`` of one period. For fits, the premia are drawn.
+        A frame with the columns factor and t_stat, a row per factor, from ``fama_macbeth`` or the
+        ``coefficients`` of one period; or fits, whose premia are drawn.
     lags
         Newey-West lags of the premia of fits, as in ``fama_macbeth``; ignored for a frame.
     ax
@@ -208,14 +208,14 @@ def t_values(premia: Frame | Fits, *, lags: Lags = "auto", ax: Axes | None = Non
     Returns
     -------
     Axes
-        A horizontal bar per factor, the first on top, and the two-sided 95 % limits: Student's t
-        with ``n_periods - 1`` degrees of freedom, or those of the normal distribution in a frame
-        without that column. Bars within the limits are grey; a missing t-value has no bar.
+        A horizontal bar per factor, the first on top, and the two-sided 95 % limits: of Student's t
+        with ``n_periods - 1`` degrees of freedom, or of the normal distribution if the frame has no
+        ``n_periods``. Bars within the limits are grey; a missing t-value has no bar.
 
     Raises
     ------
     PanelError
-        A column is missing or not numeric, a factor repeats. Of fits: as ``fama_macbeth``.
+        A column is missing or not numeric, a factor repeats. For fits, as ``fama_macbeth``.
     ValueError, TypeError
         ``lags`` is out of range; no frame is given.
 
@@ -273,8 +273,8 @@ def correlations(
     -------
     Axes
         A row and a column per factor, with numbers if there are at most twelve. A pair is
-        correlated over the periods that have both; grey where these are fewer than three, or
-        one of the two does not vary.
+        correlated over the periods that have both; grey if there are fewer than three, or one
+        of the two does not vary.
 
     Raises
     ------

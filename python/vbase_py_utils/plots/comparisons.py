@@ -1,4 +1,4 @@
-"""Charts of two estimates, one over the other."""
+"""Charts of two estimates, one against the other."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def true_against_estimated(
     period: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw estimated factor returns over the true ones, a point per period and factor.
+    """Draw estimated against true factor returns, a point per period and factor.
 
     Parameters
     ----------
     truth, estimated
-        Frames as ``factor_returns`` gives them, or fits; the periods and factors of both are drawn.
+        Frames like that of ``factor_returns``, or fits; periods and factors in both are drawn.
     factors, period, ax
-        As in ``cumulative_returns``. Of more than six factors, the six that are furthest off in a
-        period have colours.
+        As in ``cumulative_returns``. With more than six factors, the six with the largest
+        difference in a period have colours.
 
     Returns
     -------
@@ -64,15 +64,15 @@ def robust_against_least_squares(
     period: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw robust factor returns over those of least squares, a point per period and factor.
+    """Draw robust against least squares factor returns, a point per period and factor.
 
-    Points far from the line are periods that outliers would have spoilt.
+    Points far from the line are periods in which outliers distort least squares.
 
     Parameters
     ----------
     robust, least_squares
-        Frames as ``factor_returns`` gives them, or fits: one with the default ``huber_t``, one with
-        an infinite one.
+        Frames like that of ``factor_returns``, or fits: the first with the default ``huber_t``, the
+        second with infinity.
     factors, period, ax
         As in ``true_against_estimated``.
 

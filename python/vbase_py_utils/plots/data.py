@@ -1,4 +1,4 @@
-"""What a chart needs of frames that have been read, as arrays."""
+"""Turn frames into the arrays that charts draw."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vbase_py_utils.keys import PERIOD, label
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
-# More periods than these are drawn as running means or medians over a fiftieth of them.
+# More periods than this are drawn as running means or medians over a fiftieth of them.
 MOST_SINGLE_PERIODS, RUNS = 250, 50
 
 
@@ -45,8 +45,8 @@ def read_both(
 ) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Give the values that two frames of factor returns have for the same factors and periods.
 
-    ``arguments``: what messages call the frames. Raises PanelError where they have no period or
-    factor in common, or other types of periods.
+    ``arguments``: what messages call the frames. Raises PanelError if they share no period or no
+    factor, or if their periods differ in type.
     """
     (periods, values), (theirs, other_values) = (
         read_factor_returns(frame, period, argument=argument)
@@ -76,7 +76,7 @@ def read_both(
 
 
 def unstacked(table: pl.DataFrame, values: str) -> tuple[pl.Series, dict[str, FloatArray]]:
-    """Give the periods in order and, of a table of coefficients, the values of each factor."""
+    """Pivot a table of coefficients: the periods in order, and the values of each factor."""
     periods = table[PERIOD].unique().sort()
     numbered = table.join(periods.to_frame().with_row_index("position"), on=PERIOD)
     columns = {}
@@ -90,7 +90,7 @@ def unstacked(table: pl.DataFrame, values: str) -> tuple[pl.Series, dict[str, Fl
 def chosen(names: list[str], factors: str | Iterable[str] | None) -> list[str]:
     """Give the wanted factors; ``None`` gives all.
 
-    Raises PanelError for one that is not among the names or none at all, TypeError for no names.
+    Raises PanelError for an unknown factor or an empty list, TypeError for anything but names.
     """
     if factors is None:
         return names
@@ -103,15 +103,15 @@ def chosen(names: list[str], factors: str | Iterable[str] | None) -> list[str]:
 
 
 def running_mean(values: FloatArray, window: int) -> FloatArray:
-    """Average over the numbers of the window about each; NaN stays NaN."""
+    """Average the numbers in a centred window; NaN stays NaN."""
     windows, count = _windows(values, window)
     return np.where(np.isfinite(values), np.nansum(windows / count[:, None], axis=1), np.nan)
 
 
 def error_of_mean(errors: FloatArray, window: int) -> FloatArray:
-    """Give the standard error of a running mean, if those it averages are independent."""
+    """Give the standard error of a running mean of independent estimates."""
     windows, count = _windows(errors, window)
-    # Squares of very small or large units must be numbers.
+    # Scaled so that squares of any unit stay in range.
     unit = np.nanmax(windows, axis=1, initial=0)
     squares = np.nansum((windows / np.where(unit > 0, unit, 1)[:, None]) ** 2, axis=1)
     error: FloatArray = unit * np.sqrt(squares) / count
@@ -119,7 +119,7 @@ def error_of_mean(errors: FloatArray, window: int) -> FloatArray:
 
 
 def running_median(values: FloatArray, window: int) -> FloatArray:
-    """Take the median of the numbers of the window about each; NaN stays NaN."""
+    """Take the median of the numbers in a centred window; NaN stays NaN."""
     medians = pl.Series(values, nan_to_null=True).rolling_median(window, min_samples=1, center=True)
     return np.where(np.isfinite(values), floats(medians), np.nan)
 
@@ -129,7 +129,7 @@ def _first_three(keys: pl.Series) -> list[str]:
 
 
 def _windows(values: FloatArray, window: int) -> tuple[FloatArray, FloatArray]:
-    """Give the window, odd, about each number, and how many numbers it has: NaN for none."""
+    """Give the centred window, odd, of each number, and its count of numbers, NaN for 0."""
     beside = np.full(window // 2, np.nan)
     windows = sliding_window_view(np.concatenate([beside, values, beside]), window)
     count = np.isfinite(windows).sum(axis=1)
@@ -137,15 +137,15 @@ def _windows(values: FloatArray, window: int) -> tuple[FloatArray, FloatArray]:
 
 
 def correlation_of(one: FloatArray, other: FloatArray) -> float:
-    """Correlate over what both have; NaN for fewer than three pairs, or one that does not vary."""
+    """Correlate pairs of numbers; NaN for fewer than three, or if one side does not vary."""
     both = np.isfinite(one) & np.isfinite(other)
     pair = np.stack([one[both], other[both]])
     if pair.shape[1] < 3 or not np.ptp(pair, axis=1).all():
         return np.nan
-    # The squares of very small or large units must be numbers.
+    # Scaled so that the squares of any unit stay in range.
     return float(np.corrcoef(pair / np.abs(pair).max(axis=1, keepdims=True))[0, 1])
 
 
 def window_for(n_periods: int) -> int:
-    """Say over how many periods to average: an odd number, as many before as after."""
+    """Choose over how many periods to average: an odd number, as many before as after."""
     return 1 if n_periods <= MOST_SINGLE_PERIODS else n_periods // RUNS | 1

@@ -1,4 +1,4 @@
-"""Charts of what stands behind factor returns: how well periods fit, which assets count less."""
+"""Charts of the fits behind factor returns: how well periods fit, which assets count less."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vbase_py_utils.keys import ASSET, PERIOD, label
 from vbase_py_utils.plots.axes import axes_for, draw_heat_map, draw_lines, label_names, label_steps
 from vbase_py_utils.plots.data import running_median, window_for
 
-# Rows of the heat map of robustness weights, unless asked for otherwise.
+# Default number of rows of the heat map of robustness weights.
 MOST_ASSETS = 40
 # R squared below this is off the chart: it has no lower bound.
 LEAST_R_SQUARED = -0.5
@@ -40,8 +40,8 @@ def fit_quality(
     Returns
     -------
     Axes
-        Vertical from 0, or lower where R squared is, to 1; R squared below -0.5 is off the chart.
-        Of more than 250 periods, running medians over a fiftieth of them are drawn.
+        Vertical from 0, or lower if R squared is, to 1; R squared below -0.5 is off the chart.
+        With more than 250 periods, running medians over a fiftieth of them are drawn.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def robustness_weights(
     specific_returns
         The frame ``specific_returns`` of a fit (period, asset, robustness_weight), or the fits.
     most
-        How many assets to draw: those whose weights fall short of one by most, summed over time.
+        Number of assets to draw: those with the largest sum of one minus the robustness weight.
     period, asset
         Columns of the keys; ``None`` takes those called "period" and "asset", else the first and
         the second column.
@@ -105,8 +105,8 @@ def robustness_weights(
     -------
     Axes
         A row per asset, a column per period in equal steps; 1 is full weight. Grey where the
-        asset has no weight: it was not there, or not used. Of more than 500 periods some
-        neighbours share a column, which shows the least weight of them.
+        asset has no weight: it was absent, or not used. With more than 500 periods, neighbours
+        share a column, which shows their least weight.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def robustness_weights(
         A column is missing or not numeric, a key is null, a (period, asset) repeats; the periods
         are text that does not sort in the order of time.
     ValueError, TypeError
-        ``most`` is not a whole number >= 1; a key is not that of the fits; no frame is given.
+        ``most`` is not a whole number >= 1; a key does not match the fits; no frame is given.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""What is done to a panel before it is fitted: exposures, lags, weights."""
+"""Prepare a panel for the fit: exposures, lags, weights."""

@@ -1,7 +1,7 @@
 """From raw characteristics to exposures and weights: Polars expressions for ``.over("period")``.
 
-Null, NaN and infinite values are missing, and null in the answer; all other answers are finite
-Float64. A window, a group of a ``group_by`` or a whole frame is one group.
+Null, NaN and infinite values are missing and come back as null; all other results are finite
+Float64. A group is a window, a group of a ``group_by``, or the whole frame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vbase_py_utils.kernel.scale import MAD_PER_SIGMA
 from vbase_py_utils.panel import holds_numbers
 from vbase_py_utils.prepare.normal_scores import normal_scores
 
-# A residual this small beside the column is rounding.
+# A residual this small relative to the column is rounding.
 ROUNDING = 1e-12
 
 
@@ -30,30 +30,30 @@ def winsorize(
     quantiles: tuple[float, float] | None = None,
     robust_sds: float | None = None,
 ) -> pl.Expr:
-    """Pull outliers in to two quantiles of their group, or to some robust deviations of its median.
+    """Clip outliers at two quantiles of their group, or at some robust deviations from its median.
 
     Parameters
     ----------
     column
         Column name or expression, numeric.
     quantiles
-        The lowest and the highest quantile that stay, 0 <= low < high <= 1; interpolated linearly.
+        The quantiles to clip at, 0 <= low < high <= 1; interpolated linearly.
     robust_sds
-        How far from the median values may be, in units of the robust standard deviation,
-        ``median |x - median| / 0.67449``. Exactly one of the two is given.
+        The largest distance from the median, in robust standard deviations,
+        ``median |x - median| / 0.67449``. Give exactly one of ``quantiles`` and ``robust_sds``.
 
     Returns
     -------
     pl.Expr
-        The column, Float64, null where missing. Null in the whole group where ``robust_sds`` has no
-        unit: more than half of the values are the same.
+        The column, Float64, null where missing. With ``robust_sds``, null in the whole group if its
+        deviation is zero, because more than half of the values are equal.
 
     Raises
     ------
     PanelError
         When the query runs: the column is not numeric.
     ValueError, TypeError
-        Both limits or none are given, or one out of range.
+        Both limits or neither are given, or one is out of range.
 
     Examples
     --------
@@ -78,21 +78,21 @@ def winsorize(
 
 
 def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
-    """Centre at the weighted mean, in units of the standard deviation with equal weights.
+    """Subtract the weighted mean, and divide by the equally weighted standard deviation.
 
     Parameters
     ----------
     column
         Column name or expression, numeric.
     weights
-        Weights of the mean, market values say; None: equal. Rows of weight 0 or missing weight
-        take part neither in the mean nor in the deviation, but have a score.
+        Weights of the mean, such as market values; ``None`` weights all rows equally. Rows with a
+        zero or missing weight get a score, but do not enter the mean or the deviation.
 
     Returns
     -------
     pl.Expr
-        (x - mean) / sd, sd with n - 1. Null where the column is missing, and in groups of fewer
-        than two different values that take part, or with a negative weight.
+        (x - mean) / sd, sd with n - 1. Null where the column is missing, and in groups with a
+        negative weight, or with fewer than two different values of positive weight.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
     inside = pl.when(w > 0).then(x)
     sized = pl.when(inside.is_not_null()).then(w)
     share = sized / sized.max()
-    # From 0 to 1 over those inside, in any units; 0 / 0 where they are all equal.
+    # From 0 to 1 over rows with weight, in any units; 0 / 0 if they are all equal.
     scaled = (x - inside.min()) / (inside.max() - inside.min())
     mean = (share * scaled).sum() / share.sum()
     sd = pl.when(inside.is_not_null()).then(scaled).std()
@@ -123,7 +123,7 @@ def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
 
 
 def rank_normal(column: IntoColumn) -> pl.Expr:
-    """Score ranks by the normal distribution: the quantile of (rank - 1/2) / n, ties averaged.
+    """Turn ranks into normal scores: the normal quantile of (rank - 1/2) / n, ties averaged.
 
     Parameters
     ----------
@@ -161,20 +161,20 @@ def rank_normal(column: IntoColumn) -> pl.Expr:
 
 
 def fill_missing_by_group(column: IntoColumn, by: IntoColumn | Iterable[IntoColumn]) -> pl.Expr:
-    """Give missing values the median of their group, a sector say, within the window.
+    """Fill missing values with the median of their group, such as a sector, in the window.
 
     Parameters
     ----------
     column
         Column name or expression, numeric.
     by
-        Column names or expressions of any type: values with the same ones are a group.
+        Column names or expressions, of any type: rows that agree in all of them are a group.
 
     Returns
     -------
     pl.Expr
-        The column, Float64; null where it is missing in its whole group, or where it is missing and
-        a ``by`` is null.
+        The column, Float64. A missing value stays null if its whole group is missing, or if a
+        ``by`` is null.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def neutralize(
     *,
     weights: IntoColumn | None = None,
 ) -> pl.Expr:
-    """Take out of a column what a weighted least squares regression on the exposures explains.
+    """Remove from a column what a weighted least squares regression on the exposures explains.
 
     Parameters
     ----------
@@ -219,14 +219,14 @@ def neutralize(
         As returns and weights in ``huber_residuals``.
     exposures
         Column names or expressions, numeric or Boolean. No intercept is added: give one as
-        ``pl.lit(1.0).alias("intercept")``. With that alone, over period and sector, the column is
-        freed of its sector's mean; dummies are collinear where a sector is absent.
+        ``pl.lit(1.0).alias("intercept")``. An intercept alone, over period and sector, subtracts
+        the mean of the sector; dummies would be collinear where a sector is absent.
 
     Returns
     -------
     pl.Expr
-        Residuals as of ``huber_residuals`` with ``huber_t=math.inf``. Null also in groups where
-        exposures are collinear, or explain the column wholly, so that only rounding would be left.
+        The residuals of ``huber_residuals`` with ``huber_t=math.inf``. Also null in groups whose
+        exposures are collinear, or fit the column exactly, so that residuals are only rounding.
 
     Raises
     ------
@@ -249,25 +249,25 @@ def neutralize(
 
 
 def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None = None) -> pl.Expr:
-    """Regression weights from market values: a power of them, with a mean of one in the group.
+    """Turn market values into regression weights: a power of them, with mean one in the group.
 
     Parameters
     ----------
     cap
         Column name or expression, numeric: market values in any unit.
     power
-        The power, finite and >= 0; 0.5 where residual variances fall like one over the root.
+        The power, finite and >= 0; 0.5 suits residual variances proportional to 1 / sqrt(cap).
     max_share
-        The largest share of the group's weight that one row may have, in (0, 1]; None: any.
-        Larger weights are cut to one common ceiling, the others keep their proportions; where so
-        few rows cannot keep to it, all are equal.
+        The largest share of the group's weight that one row may have, in (0, 1]; ``None`` sets
+        no limit. Larger weights are cut to one common ceiling, the others keep their proportions;
+        in a group with too few rows for the limit, all weights are equal.
 
     Returns
     -------
     pl.Expr
         Weights with a mean of one over the positive ones; 0 where the market value is 0, null where
-        it is missing. Null in groups with a negative one. Named like ``cap``: give them a name of
-        their own where the market values are to stay.
+        it is missing. Null in groups with a negative market value. The column is named like
+        ``cap``: give it another name to keep the market values.
 
     Raises
     ------
@@ -306,7 +306,7 @@ def _ceiling(w: pl.Expr, share: float) -> pl.Expr:
     """Find where to cut ascending weights so that none is more than a share of their sum.
 
     With the m largest cut, ceiling = share * (sum of the others) / (1 - m * share), for the least m
-    at which all others are below.
+    that leaves all others below it.
     """
     largest = w.cum_count(reverse=True) - 1
     others = w.cum_sum()
@@ -317,14 +317,14 @@ def _ceiling(w: pl.Expr, share: float) -> pl.Expr:
 
 
 def _unless_rounding(both: pl.Expr) -> pl.Expr:
-    """Take the residuals of a struct unless they are all next to nothing beside its values."""
+    """Take the residuals of a struct, or null if all are rounding relative to its values."""
     residual, value = both.struct.field("residual"), both.struct.field("value")
     explained = pl.when(residual.is_not_null()).then(value).abs().max()
     return pl.when(residual.abs().max() > ROUNDING * explained).then(residual)
 
 
 def _within(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-    """Apply a formula with aggregates to the values of a group, which are computed only once."""
+    """Apply a formula with aggregates to the values of a group, computing them only once."""
     return _listed(values, formula).explode(empty_as_null=False, keep_nulls=False)
 
 
@@ -341,9 +341,9 @@ def _as_numbers(argument: str, column: IntoColumn) -> pl.Expr:
 def _checked(argument: str, column: IntoColumn) -> pl.Expr:
     """Express True, once per group, if a column is numeric; PanelError otherwise.
 
-    Polars evaluates the first operand of a condition before what depends on it, so put this there.
-    Use it in one condition of a formula only: around every use of the column, it would keep Polars
-    from computing their common part once.
+    Polars evaluates the first operand of a condition first, so put this check there. Use it in only
+    one condition of a formula: around every use of the column, it would keep Polars from computing
+    common subexpressions once.
     """
     check = partial(_are_numbers, role=role_of(argument))
     first = as_column(argument, column).first()

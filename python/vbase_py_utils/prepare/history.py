@@ -1,4 +1,4 @@
-"""What earlier periods of a panel say about a later one: never the other way round."""
+"""Lagged exposures, and regression weights from past specific returns, without look-ahead."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, check_values
 from vbase_py_utils.panel import WEIGHT, ArrowStream, as_frame, by_position, holds_numbers
 from vbase_py_utils.periods.order import check_time_order, check_time_type
 
-# Names inside the queries, beside those of the panel.
+# Names inside the queries, besides those of the panel.
 NUMBER, SPECIFIC, SQUARE, TYPICAL, OWN = "number", "specific", "square", "typical", "own"
-# A specific return this small beside the median of its period is rounding.
+# A specific return this small relative to the median of its period is rounding.
 NO_RESIDUAL = 1e-8
-# What needs the order of time, in a message.
+# The function that needs the order of time, in messages.
 WEIGHTS = "inverse_variance_weights"
-# The standard deviation of normal numbers over the median of their sizes.
+# The standard deviation of a normal variable over its median absolute value.
 SD_OF_MEDIAN = 1.4826
 
 
@@ -74,21 +74,21 @@ def lag_exposures(
     period: str = "period",
     asset: str = "asset",
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Put what was known at the end of an earlier period in the place of columns of a panel.
+    """Replace columns of a panel by their values at the end of an earlier period.
 
-    Returns of a period belong to the exposures known before it: regressed on those of its own end,
-    they meet exposures that the same returns have moved.
+    Regress the returns of a period on exposures known before it: exposures at the end of the period
+    have already been moved by the same returns.
 
     Parameters
     ----------
     panel
-        Long frame, a row per (period, asset), in any order and with any other columns. Kinds of
-        frames as in ``factor_returns``.
+        Long frame, a row per (period, asset), in any order and with any other columns, of any kind
+        that ``factor_returns`` takes.
     columns
         Column name or names, of any type: exposures, categories, market values.
     periods
-        By how many periods of the panel, >= 1: whatever its calendar, the one before is the last
-        that comes earlier in any row.
+        Number of periods to lag by, >= 1. Whatever the calendar, the period before is the
+        latest earlier one in the panel.
     period, asset
         Key columns.
 
@@ -96,18 +96,18 @@ def lag_exposures(
     -------
     DataFrame or LazyFrame, as given
         The panel, its rows and columns in their order, with the values that the asset had
-        ``periods`` periods before. Null where it had no row then, also if it had an older one.
-        Columns of another library that are not named are left out, with a warning, if they cannot
-        be made Polars columns or share their name; pandas periods become text.
+        ``periods`` periods before. Null where it had no row then, even if it had an older one. In
+        a frame of another library, columns not named here are left out, with a warning, if Polars
+        cannot hold them or two share a name; pandas periods become text.
 
     Raises
     ------
     PanelError
-        A column is missing, a key or named twice; a period or asset is null, a (period, asset) is
-        repeated; periods are text whose order is not that of time, such as 01/31/2024 or "Jan-24".
-        Of a LazyFrame, values are checked when the query runs.
+        A column is missing, is a key, or is named twice; a period or asset is null, a (period,
+        asset) is repeated; periods are text that does not sort as time, such as 01/31/2024 or
+        "Jan-24". The values of a LazyFrame are checked when the query runs.
     ValueError, TypeError
-        ``periods`` is no whole number >= 1; ``panel`` is not a frame, or a name no string.
+        ``periods`` is not a whole number >= 1; ``panel`` is not a frame; a name is not a string.
 
     Examples
     --------
@@ -168,34 +168,34 @@ def inverse_variance_weights(
     """Add regression weights for a second pass: 1 / the variance of past specific returns.
 
     The variance of an asset is the mean square of its specific returns in earlier periods, each cut
-    at ``cut`` of its own standard deviations before that. Robustness weights play no part: their
-    scale is that of the period, so they would hide how volatile an asset is. Nor does the period
-    itself, which would count a return less because it is large, or a later one.
+    at ``cut`` past standard deviations of the asset. Robustness weights are not used: their scale
+    is that of the period, so they would hide how volatile an asset is. Nor are the period's own
+    specific return, which would be down-weighted for being large, and any later ones.
 
     Parameters
     ----------
     panel
-        Long frame, a row per (period, asset): that of the first pass, or other periods of it. What
-        comes back of frames of other libraries: as in ``lag_exposures``.
+        Long frame, a row per (period, asset): the panel of the first pass, or other periods of it.
+        Frames of other libraries are treated as in ``lag_exposures``.
     fits
-        The first pass, from ``fit_cross_sections``; the panel has key columns of the same names.
+        The first pass, from ``fit_cross_sections``, with the same key columns as the panel.
     weights
-        Column of weights to shrink towards, those of the first pass say; None: equal ones.
+        Column of weights to shrink towards, such as the first pass's; ``None`` takes equal weights.
     shrinkage
-        Their share in the answer, from 0 to 1.
+        Share of ``weights`` in the answer, from 0 to 1.
     half_life
-        Of the mean of squares, in specific returns of the asset; None: all count alike, though an
-        asset listed in calm times alone then seems more precise than others.
+        Half-life of the mean, in specific returns of the asset. ``None`` counts all alike, but
+        then an asset listed only in calm times seems more precise than others.
     min_periods
-        Assets with fewer specific returns before a period have the given weight. Those that are
-        zero because the asset is alone in its category, or but for rounding, do not count.
+        An asset with fewer specific returns before a period keeps the given weight. Returns that
+        are zero up to rounding, such as those of an asset alone in its category, do not count.
     max_ratio
-        The largest inverse variance, in units of the median of its period.
+        The largest inverse variance allowed, in units of the period's median.
     cut
-        How many of the asset's own past standard deviations a specific return counts at most, so
-        that a wrong one does not hide the others. While the asset has fewer than ``min_periods``
-        earlier ones, of a typical standard deviation of the period: 1.4826 medians of the absolute
-        specific returns. Infinity cuts nothing.
+        Cut specific returns at this many past standard deviations of the asset, so that a wrong one
+        does not hide the others. While the asset has fewer than ``min_periods`` earlier ones, use a
+        typical standard deviation of the period: 1.4826 times the median absolute specific return.
+        Infinity cuts nothing.
     name
         Column to add.
 
@@ -203,16 +203,16 @@ def inverse_variance_weights(
     -------
     DataFrame or LazyFrame, as the panel
         The panel, its rows in their order, and a Float64 column of weights that average one over
-        the rows of a period with a given weight above zero. Null, or zero, where that is.
+        the rows of a period whose given weight is positive. Null or zero where the given weight is.
 
     Raises
     ------
     PanelError
-        A column is missing, of the wrong type or in two roles, or ``name`` is there already; a
-        period or asset is null, a (period, asset) repeated, a weight negative; periods are text
-        whose order is not that of time. Of a LazyFrame, values are checked when the query runs.
+        A column is missing, of the wrong type or in two roles, or ``name`` is taken; a period or
+        asset is null, a (period, asset) is repeated, a weight is negative; periods are text that
+        does not sort as time. The values of a LazyFrame are checked when the query runs.
     ValueError, TypeError
-        A number is out of range; ``panel`` is not a frame, ``fits`` are no fits.
+        A number is out of range; ``panel`` is not a frame; ``fits`` is not a ``CrossSectionFits``.
 
     Examples
     --------
@@ -274,9 +274,9 @@ def _with_history(
     period: str,
     precision: Callable[[pl.DataFrame], pl.Series],
 ) -> pl.LazyFrame:
-    """Add the past precision of each row; rows that only the fits have are history, and added.
+    """Add the past precision of each row; rows that only the fits have are added as history.
 
-    ``specific``: the specific returns of the fits, of which those that were used count.
+    ``specific``: the specific returns of the fits; only rows that the fits used count.
     """
     used = pl.when(pl.col(ROBUSTNESS_WEIGHT).is_not_null()).then(SPECIFIC_RETURN)
     returns = specific.select(PERIOD, ASSET, used.alias(SPECIFIC))
@@ -297,25 +297,25 @@ def _with_history(
 
 
 def _informative() -> pl.Expr:
-    """Express sizes of specific returns, null for those that are zero but for rounding.
+    """Express absolute specific returns, null for those that are zero up to rounding.
 
-    That is all an asset has which is alone in its category.
+    An asset that is alone in its category has only such returns.
     """
     size = pl.col(SPECIFIC).abs()
     return pl.when(size > NO_RESIDUAL * size.median().over(PERIOD)).then(size)
 
 
 def _squares() -> dict[str, pl.Expr]:
-    """Express the squares of sizes, and a robust mean of those of the period."""
+    """Express the squares of specific returns, and a robust mean of them per period."""
     size = pl.col(SPECIFIC)
     median = size.median().over(PERIOD)
-    # So that squares are numbers in any unit; in that of the first period, no later one changes it.
+    # Keeps squares in range in any unit; taken from the first period, so no later one changes it.
     unit = median.sort_by(PERIOD).drop_nulls().first()
     return {SQUARE: (size / unit).pow(2), TYPICAL: (SD_OF_MEDIAN * median / unit).pow(2)}
 
 
 def _past_precision(rows: pl.DataFrame, *, decay: float, min_periods: int, cut: float) -> pl.Series:
-    """Give 1 / the mean of earlier squares of the asset, null where there are too few."""
+    """Give 1 / the mean of the asset's earlier squares, null where there are too few."""
     order = rows[PERIOD].arg_sort()
     lengths = rows[PERIOD].gather(order).rle().struct.field("len")
     squares, typical = (
@@ -338,14 +338,14 @@ def _past_precision(rows: pl.DataFrame, *, decay: float, min_periods: int, cut: 
 
 
 def _shrunk(shrinkage: float, max_ratio: float) -> pl.Expr:
-    """Express the weights of a period from the given ones and its assets' own precision."""
+    """Express the weights of a period from the given weights and the assets' precision."""
     largest = pl.col(WEIGHT).max()
     given = pl.when(largest > 0).then(pl.col(WEIGHT) / largest).otherwise(pl.col(WEIGHT))
     inside = given > 0
     precision = pl.when(inside).then(pl.col(OWN))
     own = precision.clip(upper_bound=max_ratio * precision.median())
     both = pl.when(own.is_not_null()).then(given)
-    # In units of the given weights, which those without a history keep.
+    # In units of the given weights, which assets without a history keep.
     blend = (1 - shrinkage) * own / own.mean() * both.mean() + shrinkage * given
     weights = pl.when(inside).then(pl.when(own.is_not_null()).then(blend).otherwise(given))
     return pl.when(inside).then(weights / weights.mean()).otherwise(given)
@@ -358,8 +358,8 @@ def _checked_rows(
 
     ``use``: what needs the order of the periods, if anything does.
 
-    The keys are PERIOD and ASSET. The last column is WEIGHT: the weights, Float64, null where they
-    are missing, or one.
+    The keys become PERIOD and ASSET. The last column is WEIGHT: Float64, null where a weight is
+    missing, or 1 without ``weights``.
     """
     column_of = by_position(rows.collect_schema().names())
     weight = pl.lit(1.0)

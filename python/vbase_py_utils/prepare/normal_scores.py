@@ -7,7 +7,7 @@ from functools import reduce
 import polars as pl
 
 # Wichura's PPND16, highest power first: numerator and denominator in the centre and in the tails.
-# His far tail, p < 1.4e-11, would take 3.6e10 rows in a group, more than Polars can count.
+# His far tail, p < 1.4e-11, would need 3.6e10 rows in a group, more than Polars can count.
 CENTRE = (
     (
         2.5090809287301226727e3,
@@ -55,7 +55,7 @@ TAIL = (
 
 
 def normal_scores(rank: pl.Expr) -> pl.Expr:
-    """Take normal quantiles of (rank - 1/2) / n; whole numbers keep mirrored ranks mirrored."""
+    """Take normal quantiles of (rank - 1/2) / n; whole numbers keep the scores symmetric."""
     n = rank.count().cast(pl.Float64)
     twice = 2 * rank - 1 - n
     q = twice / (2 * n)

@@ -1,4 +1,4 @@
-"""Everything a fit shows on one page: an HTML file that needs nothing else."""
+"""A report of a fit on one page: a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vbase_py_utils.keys import ASSET, PERIOD, label
 from vbase_py_utils.storage.places import check_place, whole_file
 from vbase_py_utils.text import needs, one_line, printable
 
-# Rows of the tables of what outliers affected most, and characters of a name.
+# Rows of the tables most affected by outliers, and characters of a name.
 MOST_AFFECTED, NAME_CHARACTERS = 10, 60
 
 
@@ -38,21 +38,20 @@ def write_report(
     title: str = "Cross-sectional factor returns",
     lags: Lags = "auto",
 ) -> None:
-    """Write everything a fit shows into one HTML file, with the pictures inside.
+    """Write a report of a fit to one HTML file, with the charts embedded.
 
-    The file opens from disk and asks for nothing from anywhere; it follows the reader's light or
-    dark mode, and prints. It says what was estimated, over which span; how the periods ended, with
-    every one that did not converge and why; the premia; charts; and the ten periods and ten assets
-    that outliers affected most. What they take away is counted in weight: one minus the robustness
-    weight, summed. Needs the extra ``plot``.
+    The file opens from disk and loads nothing else; it follows the reader's light or dark mode, and
+    prints. It shows what was estimated, over which span; the status of the periods, with the reason
+    for each that did not converge; the premia; charts; and the ten periods and ten assets that
+    outliers affected most, by the weight lost: one minus the robustness weight, summed. Needs the
+    extra ``plot``.
 
     Parameters
     ----------
     fits
-        The result of ``fit_cross_sections``; a lazy one is collected, which holds its frames in
-        memory.
+        The result of ``fit_cross_sections``; if it is lazy, its frames are collected into memory.
     path
-        The file to write; one that exists is replaced at the end.
+        The file to write; an existing file is replaced at the end.
     title
         Heading of the page.
     lags
@@ -61,15 +60,15 @@ def write_report(
     Raises
     ------
     PanelError
-        ``path`` is a directory, or lies in a directory that does not exist or takes no files; the
-        periods are text that does not sort in the order of time.
+        ``path`` is a directory, or is in one that does not exist or is not writable; the periods
+        are text that does not sort in the order of time.
     ValueError, TypeError
         ``lags`` is out of range; ``fits`` is not the result of ``fit_cross_sections``, ``title``
         is not text, or ``path`` neither a string nor a path.
     ImportError
         matplotlib or Jinja2 is missing.
     Exception
-        Whatever collecting lazy fits raises; then there is no file, or still the one before.
+        Whatever collecting lazy fits raises; then no file is written or replaced.
 
     Examples
     --------
@@ -97,7 +96,7 @@ def write_report(
 
 def _page(given: Fits, title: str, lags: Lags) -> str:
     """Fill the template, which escapes whatever it is given; lazy fits are collected once."""
-    # Loaded when there is a report to write: importing the package loads no matplotlib.
+    # Imported here so that importing the package does not load matplotlib.
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
@@ -156,10 +155,10 @@ def _bad_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
-    """Find the periods in which robustness weights take away most, as a share of the assets used.
+    """Find the periods that lose the most weight, as a share of the assets used.
 
     Columns: period, share, asset (the one with the least weight), its specific_return and
-    robustness_weight, and of the diagnostics n_assets, n_downweighted and both R squared.
+    robustness_weight, and from diagnostics n_assets, n_downweighted and both R squared.
     """
     share = (1 - pl.col(ROBUSTNESS_WEIGHT)).mean().alias("share")
     worst = _weighted(fits).group_by(PERIOD).agg(share, *_at_least_weight(ASSET))
@@ -171,10 +170,10 @@ def _worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _worst_assets(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
-    """Find the assets from which robustness weights take away most, summed over the periods.
+    """Find the assets that lose the most weight, summed over the periods.
 
-    Columns: asset, lost (the sum), n_periods (in which it was used), n_downweighted, period (that
-    of its least weight), and its specific_return and robustness_weight then.
+    Columns: asset, lost (the sum), n_periods (in which it was used), n_downweighted, period (of
+    its least weight), and its specific_return and robustness_weight in that period.
     """
     weight = pl.col(ROBUSTNESS_WEIGHT)
     worst = (
@@ -198,7 +197,7 @@ def _weighted(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _at_least_weight(key: str) -> list[pl.Expr]:
-    """Pick what stands beside the least robustness weight of a group."""
+    """Pick the values in the row of the least robustness weight of a group."""
     least = pl.col(ROBUSTNESS_WEIGHT).arg_min()
     return [pl.col(key, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT).get(least)]
 
@@ -216,7 +215,7 @@ def _cut(name: object) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Write four digits; a dash for none."""
+    """Write four digits; a dash for ``None``."""
     return "–" if value is None else f"{value:,.4g}"
 
 

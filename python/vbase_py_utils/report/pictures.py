@@ -1,4 +1,4 @@
-"""Charts as pictures in a page: SVG, whose text is text and whose ink is that of the page."""
+"""Charts as SVG pictures in a page, with selectable text, in the page's text colour."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from vbase_py_utils.fit.schema import FACTOR_RETURN, R_SQUARED, ROBUSTNESS_WEIGH
 from vbase_py_utils.keys import ASSET
 from vbase_py_utils.plots.fit_charts import MOST_ASSETS
 
-# Pixels of a picture, and of an inch of it.
+# Pixels of a picture's width, and per inch.
 WIDTH, INCH = 880, 96
-# Drawn in this colour, which then gives way to the reader's: dark on light or light on dark.
+# Charts are drawn in INK, then recoloured for the reader's light or dark mode.
 INK, LIGHT_INK = "#1f2328", "#e6edf3"
 STYLE = {
     "axes.edgecolor": INK,
@@ -35,7 +35,7 @@ STYLE = {
     "figure.facecolor": "none",
     "font.size": 9,
     "savefig.facecolor": "none",
-    # The browser has letters for every script, and text can be selected and searched.
+    # Text stays text: browsers have fonts for every script, and can select and search it.
     "svg.fonttype": "none",
     # The same fits give the same file.
     "svg.hashsalt": "vbase",
@@ -47,13 +47,13 @@ MODES = (
     f"<style>:root{{--ink:{INK}}}"
     f"@media (prefers-color-scheme:dark){{:root{{--ink:{LIGHT_INK}}}}}</style>"
 )
-# matplotlib's settings are those of the process: reports in several threads take turns.
+# matplotlib's settings are global to the process: reports in several threads take turns.
 ONE_STYLE = Lock()
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A chart in the page: a ``data:`` address, its size in pixels, and what it shows."""
+    """A chart in the page: a ``data:`` URL, its size in pixels, heading and note."""
 
     heading: str
     note: str
@@ -63,7 +63,7 @@ class Picture:
 
 
 class _Drawn(NamedTuple):
-    """What charts are drawn from."""
+    """The data that charts are drawn from."""
 
     fits: CrossSectionFits[pl.DataFrame]
     premia: pl.DataFrame
@@ -71,7 +71,7 @@ class _Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class _Chart:
-    """A chart of the report: its words, what draws it, whether there is anything to draw."""
+    """A chart of the report: its text, the function that draws it, whether it has data."""
 
     heading: str
     note: str
@@ -97,14 +97,14 @@ def _side_of_square(drawn: _Drawn) -> int:
 CHARTS = (
     _Chart(
         "Cumulative factor returns",
-        "Running sums of the factor returns. Of more than six factors, those that went furthest "
-        "have colours. A period without an estimate is a gap.",
+        "Running sums of the factor returns. With more than six factors, the six furthest from "
+        "zero have colours. A period without an estimate is a gap.",
         lambda drawn, ax: plots.cumulative_returns(drawn.fits, ax=ax),
     ),
     _Chart(
         "Factor returns and their confidence bands",
-        "Of more than three factors, those with the largest median absolute t-value. Bands "
-        "are 95 % of each period by itself, of more than 250 periods those of running means.",
+        "With more than three factors, those with the largest median absolute t-value. The 95 % "
+        "bands are for each period by itself; with more than 250 periods, for running means.",
         lambda drawn, ax: plots.confidence_bands(drawn.fits, ax=ax),
         lambda drawn: _any_finite(drawn.fits.coefficients[STD_ERROR]),
     ),
@@ -124,7 +124,7 @@ CHARTS = (
     ),
     _Chart(
         "Robustness weights",
-        "The most down-weighted assets, the first on top. Dark: hardly counted in that "
+        "The most down-weighted assets, the worst on top. Dark: hardly any weight in that "
         "period. Grey: not used.",
         lambda drawn, ax: plots.robustness_weights(drawn.fits, ax=ax),
         lambda drawn: bool((drawn.fits.specific_returns[ROBUSTNESS_WEIGHT] < 1).any()),
@@ -142,12 +142,12 @@ CHARTS = (
 
 
 def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> Iterator[Picture]:
-    """Draw the charts of fits for which there are numbers."""
+    """Draw the charts for which the fits have data."""
     drawn = _Drawn(fits, premia)
     if not _any_finite(fits.coefficients[FACTOR_RETURN]):
         return
     beyond = 2 * NormalDist().cdf(-fits.estimated.huber_t)
-    normal = f", which of normal residuals would be {100 * beyond:.0f} %" if beyond > 0.005 else ""
+    normal = f"; with normal residuals it would be {100 * beyond:.0f} %" if beyond > 0.005 else ""
     for chart in CHARTS:
         if chart.has_numbers(drawn):
             width, height = chart.width(drawn), chart.height(drawn)
@@ -178,13 +178,13 @@ def _put_legend_on_top(ax: Axes) -> None:
 
 
 def _source(draw: Callable[[Axes], object], width: int, height: int) -> str:
-    """Draw on a figure of its own, whatever style and backend the user has set.
+    """Draw on a separate figure, independent of the user's style and backend.
 
-    Gives a ``data:`` address.
+    Returns a ``data:`` URL.
     """
     buffer = io.StringIO()
     with ONE_STYLE, mpl.style.context(["default", STYLE], after_reset=True), catch_warnings():
-        # Letters that matplotlib's fonts lack are the browser's to draw.
+        # The browser draws letters that matplotlib's fonts lack.
         filterwarnings("ignore", "Glyph", UserWarning)
         figure = Figure(figsize=(width / INCH, height / INCH), layout="constrained")
         ax = figure.add_subplot()

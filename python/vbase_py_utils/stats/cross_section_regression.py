@@ -1,7 +1,7 @@
-"""Cross-sectional factor returns from pandas objects, with the labels they were given.
+"""Cross-sectional factor returns from pandas objects, under the caller's labels.
 
 An adapter over ``vbase_py_utils.fit``: labels are turned into positions, positions and
-values go to Polars, and the answer gets the caller's own index objects back.
+values go to Polars, and the answer gets the caller's own index objects.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from vbase_py_utils.text import one_line, quoted
 
 Positions = NDArray[np.intp]
 
-# What pandas calls object columns that hold numbers.
+# What pandas infers for object columns that hold numbers.
 NUMBER_KINDS = {"floating", "integer", "mixed-integer-float", "decimal", "boolean", "empty"}
-# Most periods a warning spells out for one reason.
+# The most periods that a warning lists for one reason.
 WARNED_PERIODS = 20
 
 
@@ -54,7 +54,7 @@ def run_cross_sectional_regression(
     factor_loadings
         Assets x factors: the exposures; no intercept is added.
     weights
-        Regression weight per asset, >= 0, proportional to 1 / variance. Weight 0 leaves it out.
+        Regression weight per asset, >= 0, proportional to 1 / variance; 0 leaves the asset out.
     huber_t
         Tuning constant in units of the residual scale; infinity gives weighted least squares.
 
@@ -78,7 +78,7 @@ def run_cross_sectional_regression(
     Warns
     -----
     RuntimeWarning
-        The iteration did not converge; the numbers are its last.
+        The iteration did not converge; the result is its last step.
 
     Examples
     --------
@@ -132,14 +132,14 @@ def run_monthly_factor_returns(
         MultiIndex (period, asset) x factors; no intercept is added.
     weights_df
         Regression weights, >= 0, proportional to 1 / variance, on a MultiIndex (period, asset):
-        a Series, or a DataFrame of which the first column counts.
+        a Series, or a DataFrame, whose first column is used.
     huber_t
         Tuning constant in units of the residual scale; infinity gives weighted least squares.
 
     Returns
     -------
     DataFrame
-        Periods x factors: the columns of ``returns_df``, in order, by those of ``exposures_df``.
+        Periods (columns of ``returns_df``) x factors (columns of ``exposures_df``), in order.
         Assets are matched by label; rows with a missing or infinite value, or with weight 0, are
         left out. A period that is not in exposures_df or weights_df, or that has no answer (fewer
         assets than factors, collinear exposures), is a row of NaN.
@@ -147,7 +147,7 @@ def run_monthly_factor_returns(
     Raises
     ------
     ValueError
-        Labels that should be unique repeat, an index is no MultiIndex (period, asset), a weight
+        Labels that should be unique repeat, an index is not a MultiIndex (period, asset), a weight
         is negative, values are not numbers.
     TypeError, RuntimeError
         As ``run_cross_sectional_regression``.
@@ -199,7 +199,7 @@ def run_monthly_factor_returns(
     try:
         fits, estimates = _fit(_LongPanel(t_known, i_known, y, X, w[known]), factors, huber_t)
     except PanelError:
-        # The panel knows positions only: say it in the caller's labels where that is the reason.
+        # The panel has positions only: report repeated keys under the caller's labels.
         _require_unique(exposures_df.index, "the index of exposures_df")
         raise
     values = np.full((len(periods), len(factors)), np.nan)
@@ -226,9 +226,9 @@ class _LongPanel(NamedTuple):
 def _fit(
     rows: _LongPanel, factors: pd.Index[Any], huber_t: float
 ) -> tuple[pl.DataFrame, FloatArray]:
-    """Fit the panel: one row per period position that occurs, and the estimates (T, k) of it."""
+    """Fit the panel: one row per period position that occurs, and the estimates (T, k)."""
     names = _exposure_names(factors)
-    # Keys that no factor is likely to be named like.
+    # Names that no factor is likely to have.
     period, asset, returns, weights = (f"\0{role}" for role in ("t", "i", "y", "w"))
     columns = {period: rows.t, asset: rows.i, returns: rows.y, weights: rows.w}
     columns |= {name: rows.X[:, j] for j, name in enumerate(names)}
@@ -251,7 +251,7 @@ def _exposure_names(factors: pd.Index[Any]) -> list[str]:
 def _positions(
     index: pd.Index[Any], periods: pd.Index[Any], assets: pd.Index[Any], name: str
 ) -> tuple[Positions, Positions]:
-    """Place of every (period, asset) of ``index`` in periods and assets, -1 where it has none."""
+    """Positions of every (period, asset) of ``index`` in periods and assets, -1 if absent."""
     if not isinstance(index, pd.MultiIndex) or index.nlevels != 2:
         raise ValueError(
             f"the index of {name} is {type(index).__name__} with {index.nlevels} level(s), "
@@ -273,7 +273,7 @@ def _weights_at(
     weights: pd.Series[Any],
     returns_df: pd.DataFrame,
 ) -> tuple[FloatArray, Positions]:
-    """Weight of every row of the exposures (NaN where there is none), and the periods weighted.
+    """Weight of every row of the exposures (NaN if it has none), and the weighted periods.
 
     ``t`` and ``i``: the positions of the exposures' ``index`` in the labels of ``returns_df``.
     """
@@ -285,7 +285,7 @@ def _weights_at(
     periods, assets = returns_df.columns, returns_df.index
     t_weight, i_weight = _positions(weights.index, periods, assets, "weights_df")
     known = (t_weight >= 0) & (i_weight >= 0)
-    # One more row and column, which stay empty, for position -1.
+    # One more row and column, which stay NaN, for position -1.
     table = np.full((len(assets) + 1, len(periods) + 1), np.nan)
     table[i_weight[known], t_weight[known]] = w[known]
     return table[i, t], t_weight
@@ -331,7 +331,7 @@ def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatAr
 
 
 def _as_floats(frame: pd.DataFrame, name: str) -> FloatArray:
-    """Values (rows, columns) as float64, missing ones NaN; a new array or a view never written."""
+    """Values (rows, columns) as float64, missing ones NaN; may be a view, so do not write to it."""
     for j, dtype in enumerate(frame.dtypes):
         plain = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
         if not plain:
@@ -339,7 +339,7 @@ def _as_floats(frame: pd.DataFrame, name: str) -> FloatArray:
             if kind not in NUMBER_KINDS:
                 raise PanelError.not_numeric(name, str(frame.columns[j]), dtype)
     if any(pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes):
-        # Object columns may hold pd.NA, which is no float.
+        # Object columns may hold pd.NA, which float() refuses.
         return np.where(frame.isna(), np.nan, frame.to_numpy(dtype=object)).astype(np.float64)
     return frame.to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -388,7 +388,7 @@ def _require_no_negative(weights: FloatArray, index: pd.Index[Any], name: str) -
 
 
 def _spelled_out(reasons: dict[int, str], periods: pd.Index[Any]) -> str:
-    """One sentence a reason, with the periods it holds for, in their order."""
+    """Write one sentence per reason, with its periods in order."""
     groups: dict[str, list[str]] = {}
     for position in sorted(reasons):
         groups.setdefault(reasons[position], []).append(one_line(str(periods[position])))

@@ -199,7 +199,7 @@ def _read_rows(file: BinaryIO, path: Path, header: Header, wanted: list[str]) ->
 
 
 def _parse_again(path: Path, header: Header, columns: list[str]) -> pa.Table:
-    """Parse a file again whose only ragged lines are lines of blanks, and skip those."""
+    """Parse a file again, skipping lines of blanks, its only ragged lines."""
     try:
         with _opened(path) as file:
             for _ in range(header.n_lines):
@@ -265,7 +265,7 @@ def _fault(file: BinaryIO, path: Path, header: Header) -> PanelError | None:
 
 
 def _not_csv(error: csv.Error) -> str:
-    """Say in words why Python's csv reader failed."""
+    """Give in words why Python's csv reader failed."""
     text = str(error)
     if "new-line" in text:
         return "holds a carriage return outside quotes"

@@ -31,7 +31,7 @@ def named(path: str | Path) -> str:
 
 
 def as_path(path: object, argument: str = "path") -> Path:
-    """Give the name of a file as a Path.
+    """Turn the name of a file into a Path.
 
     Raises TypeError unless it is a string or a path, PanelError for a name that no file can have.
     """
@@ -59,7 +59,7 @@ def as_path(path: object, argument: str = "path") -> Path:
 def check_place(path: object, argument: str = "path") -> Path:
     """Give the path of a file that can be written; try the folder now, so that no work is lost.
 
-    Raises PanelError if the path is a directory, or lies in one that does not exist or refuses new
+    Raises PanelError if the path is a directory, or is in one that does not exist or refuses new
     files. Raises TypeError unless it is a string or a path.
     """
     place = as_path(path, argument)
@@ -107,7 +107,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def reason_of(error: OSError) -> str:
-    """Say why the system refused, without the number and the path."""
+    """Give the system's reason for refusing, without the number and the path."""
     reason = error.strerror or str(error) or type(error).__name__
     return one_line(" ".join(reason.split()), REASON_CHARACTERS)
 
@@ -127,7 +127,7 @@ def _make_folder(path: Path) -> Path:
 
 
 def _blocked(path: Path, error: OSError) -> str:
-    """Say why the system cannot look at a path."""
+    """Give the reason why the system cannot read a path."""
     if error.errno == errno.ELOOP:
         return "it is a loop of links"
     if error.errno == errno.ENAMETOOLONG:
