@@ -40,7 +40,7 @@ class ArrowStream(Protocol):
 
 # Exposure columns: a name, names in the order of the answer, or a selector.
 Exposures: TypeAlias = str | Iterable[str] | Selector
-Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
+PolarsFrame: TypeAlias = pl.DataFrame | pl.LazyFrame
 
 
 class RoleNames(TypedDict, total=False):
@@ -191,8 +191,8 @@ class PanelSpec(Roles):
 
     @classmethod
     def resolve(
-        cls, panel: Frame | ArrowStream, exposures: Exposures, **names: Unpack[RoleNames]
-    ) -> tuple[Frame, PanelSpec]:
+        cls, panel: PolarsFrame | ArrowStream, exposures: Exposures, **names: Unpack[RoleNames]
+    ) -> tuple[PolarsFrame, PanelSpec]:
         """Read the columns of a panel, and check their names and types.
 
         A selector takes the columns that have no other role. In memory, a text column of categories
@@ -333,12 +333,12 @@ def selected(argument: str, selector: Selector, schema: pl.Schema) -> list[str]:
 
 
 def as_frame(
-    panel: Frame | ArrowStream,
+    panel: PolarsFrame | ArrowStream,
     columns: Columns,
     argument: str = "panel",
     *,
     others: Others = "drop",
-) -> Frame:
+) -> PolarsFrame:
     """Make a Polars frame of any accepted frame; see ``read_frame``.
 
     Also raises RuntimeError in a process that was forked after Polars had started threads.

@@ -90,11 +90,11 @@ def own_key(key: str, name: str | None, own: str) -> str:
     return own
 
 
-Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream
+AnyFrame: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream
 
 
 def read_table(
-    source: Frame | Fits,
+    source: AnyFrame | Fits,
     frame: str,
     asked: Mapping[str, str | None],
     values: Sequence[str],

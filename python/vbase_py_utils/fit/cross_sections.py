@@ -18,7 +18,14 @@ from vbase_py_utils.fit.schema import check_key_names, wide_columns
 from vbase_py_utils.kernel.covariance import CovType
 from vbase_py_utils.kernel.losses import HUBER_T
 from vbase_py_utils.kernel.period_fits import SolverOptions
-from vbase_py_utils.panel import ArrowStream, Exposures, Frame, PanelSpec, RoleNames, by_position
+from vbase_py_utils.panel import (
+    ArrowStream,
+    Exposures,
+    PanelSpec,
+    PolarsFrame,
+    RoleNames,
+    by_position,
+)
 
 
 class FitArguments(RoleNames, total=False):
@@ -287,6 +294,7 @@ def fit_cross_sections(
     )
     check_key_names(ready.spec)
     periods, beside = ready.fits(cov_type), (ready.spec, ready.options, cov_type)
+    # Twice the same: a type checker learns from the branch what kind of frames the fits hold.
     if isinstance(periods, pl.LazyFrame):
         return CrossSectionFits(periods, *beside, ready.portfolios())
     return CrossSectionFits(periods, *beside, ready.portfolios())
@@ -304,12 +312,12 @@ class _Ways(TypedDict):
 class _Prepared:
     """A call whose arguments have been checked, and whose panel has been read."""
 
-    frame: Frame
+    frame: PolarsFrame
     spec: PanelSpec
     options: SolverOptions
     ways: _Ways
 
-    def fits(self, cov_type: CovType | None = None) -> Frame:
+    def fits(self, cov_type: CovType | None = None) -> PolarsFrame:
         """Fit the panel, or plan the fit if it is lazy; rows as ``fit_block`` returns them."""
         if isinstance(self.frame, pl.LazyFrame):
             return fit_query(self.frame, self.spec, self.options, cov_type=cov_type, **self.ways)
@@ -336,7 +344,7 @@ class _Prepared:
 
 
 def _prepared(
-    panel: Frame | ArrowStream,
+    panel: PolarsFrame | ArrowStream,
     exposures: Exposures,
     *,
     huber_t: float,

@@ -48,16 +48,16 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 STATUS_TYPE = pl.Enum([status.name for status in Status])
 
-# Columns of a frame of period fits, beside the period and one per factor: in every fit,
+# Columns of a frame of period fits, besides the period and one per factor: in every fit,
 N_ASSETS, N_EXCLUDED, SCALE, N_ITER = "n_assets", "n_excluded", "scale", "n_iter"
 STATUS, REASON = "status", "reason"
-# in a full one, with a standard error per factor beside them,
+# in a full one, with a standard error per factor,
 N_DOWNWEIGHTED, CONDITION_NUMBER = "n_downweighted", "condition_number"
 R_SQUARED, ROBUST_R_SQUARED = "r_squared", "robust_r_squared"
 # and, as lists over the period's rows, with the assets:
 FITTED, SPECIFIC_RETURN = "fitted", "specific_return"
 ROBUSTNESS_WEIGHT = "robustness_weight"
-# Columns that arise in the coefficients.
+# Columns of the coefficients and of the factor portfolios.
 FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT = "factor", "factor_return", "std_error", "t_stat"
 HOLDING = "holding"
 
@@ -88,7 +88,7 @@ def wide_columns(spec: PanelSpec) -> list[pl.Expr]:
 
 
 def check_key_names(spec: PanelSpec) -> None:
-    """Raise PanelError when a key is named like another column of the frames it will stand in."""
+    """Raise PanelError when a key has the name of another column of a frame of the fits."""
     for role, column, taken in (
         ("period", spec.period, {*COEFFICIENTS, *SPECIFIC_RETURNS, *DIAGNOSTICS, REASON}),
         ("asset", spec.asset, {*SPECIFIC_RETURNS}),

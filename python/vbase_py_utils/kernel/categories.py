@@ -6,7 +6,7 @@ category left out, from which the constraint makes factor returns, and an interc
 whose rows have next to no weight keeps its digits. Without an intercept the constraint must be in
 the columns: of category j, 1 in its rows and -c_j / c_d in those of d, the category left out, with
 c the weights. The columns depend on the period, and so does their number: periods with equal
-numbers are fitted together. Arrays in, arrays out; the solver and its record know nothing of it.
+numbers are fitted together. Arrays in, arrays out; the solver does not know of categories.
 """
 
 from __future__ import annotations

@@ -85,12 +85,12 @@ def fit_periods(
 ) -> PeriodFits:
     """Fit every period of a block on its own.
 
-    X (N, k) exposures, or a sequence of its columns, y (N,) returns, w (N,) regression weights or
-    None for equal ones. ``rows`` (M,) are the usable ones, that is finite and w > 0, those of a
-    period together; None: all, as they stand. Period t has rows[starts[t]] to rows[starts[t + 1]];
-    ``starts`` has T + 1 entries and an empty period is allowed. Never raises for a bad period and
-    never warns: its status says how it ended. ``done``, which any thread may call, gets the number
-    of periods fitted since the call before.
+    X (N, k) exposures, or a sequence of its columns; y (N,) returns; w (N,) regression weights, or
+    ``None`` to weight all rows equally. ``rows`` (M,) lists the usable rows, which are finite and
+    have w > 0, period by period; without it all rows are usable, as they stand. Period t has
+    rows[starts[t]] up to rows[starts[t + 1]]; ``starts`` has T + 1 entries, and a period may be
+    empty. Never raises for a bad period and never warns: its status shows how it ended. ``done``
+    gets the number of periods fitted since its last call; any thread may call it.
     """
     block = Block(columns_of(X), y, w, starts, rows)
     n_periods, n_factors = len(starts) - 1, len(block.columns)

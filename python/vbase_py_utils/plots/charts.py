@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from vbase_py_utils.analyse.premia import N_PERIODS, Lags, check_lags, critical_value, fama_macbeth
-from vbase_py_utils.analyse.reading import FactorReturns, Fits, Frame, floats, read_table
+from vbase_py_utils.analyse.reading import AnyFrame, FactorReturns, Fits, floats, read_table
 from vbase_py_utils.arguments import check_number
 from vbase_py_utils.fit.results import CrossSectionFits
 from vbase_py_utils.fit.schema import FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT
@@ -106,7 +106,7 @@ def cumulative_returns(
 
 
 def confidence_bands(
-    coefficients: Frame | Fits,
+    coefficients: AnyFrame | Fits,
     *,
     factors: str | Iterable[str] | None = None,
     level: float = 0.95,
@@ -192,7 +192,7 @@ def confidence_bands(
     return ax
 
 
-def t_values(premia: Frame | Fits, *, lags: Lags = "auto", ax: Axes | None = None) -> Axes:
+def t_values(premia: AnyFrame | Fits, *, lags: Lags = "auto", ax: Axes | None = None) -> Axes:
     """Draw t-values as bars, with lines where a test at 5 % begins to reject zero.
 
     Parameters

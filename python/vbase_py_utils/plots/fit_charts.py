@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from vbase_py_utils.analyse.reading import Fits, Frame, floats, read_table
+from vbase_py_utils.analyse.reading import AnyFrame, Fits, floats, read_table
 from vbase_py_utils.arguments import check_number
 from vbase_py_utils.fit.schema import (
     N_ASSETS,
@@ -26,7 +26,7 @@ LEAST_R_SQUARED = -0.5
 
 
 def fit_quality(
-    diagnostics: Frame | Fits, *, period: str | None = None, ax: Axes | None = None
+    diagnostics: AnyFrame | Fits, *, period: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw R squared, plain and robust, and the share of down-weighted assets over time.
 
@@ -80,7 +80,7 @@ def fit_quality(
 
 
 def robustness_weights(
-    specific_returns: Frame | Fits,
+    specific_returns: AnyFrame | Fits,
     *,
     most: int = MOST_ASSETS,
     period: str | None = None,
