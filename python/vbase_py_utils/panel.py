@@ -1,7 +1,9 @@
 """The long panel: the roles of its columns, and checks of their names, types and values.
 
 ``PanelSpec.resolve`` checks names and types, once and from the schema alone, when a public function
-is called; values are checked inside the query, on blocks of whole periods.
+is called; values are checked inside the query, on blocks of whole periods: null keys, negative
+weights and repeated rows are errors. Missing values are not: ``select`` makes them NaN, and
+``fit/block_rows`` leaves their rows out.
 """
 
 from __future__ import annotations

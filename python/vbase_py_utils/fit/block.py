@@ -1,6 +1,8 @@
 """The fit of one block: rows of whole periods in, a frame of fits or of portfolios out.
 
-The bridge between frames and arrays: every way of reading a panel calls it.
+The bridge between frames and arrays: every way of reading a panel calls it, so it imports none of
+them, neither query nor one_pass nor results. tests/whole/test_structure.py pins who may import
+whom.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""From frames to arrays: the rows of a block, period by period, as the kernel takes them."""
+"""From frames to arrays: the rows of a block, period by period, as the kernel takes them.
+
+A row is usable if its return, exposures, categories and weight are there and its weight is above
+zero. Other rows are left out of the fit here, and counted in ``fit/block``: missing values are not
+an error.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Huber estimator over a block of periods: arrays in, one frozen record of arrays out.
+"""The M-estimator over a block of periods: arrays in, one frozen record of arrays out.
 
 The estimate of a period is the limit of iteratively reweighted least squares (IRLS) from the
 weighted least-squares start, where the scale s is the median of |u| about zero over its normal
