@@ -20,6 +20,8 @@ from vbase_py_utils.kernel.scale import MAD_PER_SIGMA
 from vbase_py_utils.panel import holds_numbers
 from vbase_py_utils.prepare.normal_scores import normal_scores
 
+# Weights within this share of the ceiling are at it, up to rounding.
+SLACK = 1e-14
 # A residual this small relative to the column is rounding.
 ROUNDING = 1e-12
 
@@ -310,8 +312,9 @@ def _ceiling(w: pl.Expr, share: float) -> pl.Expr:
     """
     largest = w.cum_count(reverse=True) - 1
     others = w.cum_sum()
-    # One row alone is always below: rounding must not lose that, or the m after it is taken.
-    below = w <= share * (1 + 1e-14) * (others + largest * w)
+    # Where both sides are equal, as for a single row and a share of one, rounding must not decide.
+    # Sums of weights are off by some units in the 16th digit: SLACK is a hundred of them.
+    below = w <= share * (1 + SLACK) * (others + largest * w)
     ceilings = share * others / (1 - largest * share)
     return pl.coalesce(ceilings.filter(below).last(), w.first())
 
