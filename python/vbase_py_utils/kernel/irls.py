@@ -71,8 +71,9 @@ MIN_IRLS_PIVOT = 1e-8
 COLLAPSED, ROUNDED = 1e-12, 8 * EPS
 # Rounding in the sums of a step: the square root of a sum of 4,000 units, one for each row.
 NOISE = 64 * EPS
-# Periods that are done leave the stack when they are more than this share of it: the copy of the
-# others takes about as long as a quarter of a step.
+# Periods that are done leave the stack when they are more than this share of it: at once would cost
+# a copy of the others in nearly every step. From 0.25 to 0.9 the time is the same within noise, at
+# 0.05 a fifth more.
 MAX_DONE = 0.25
 
 

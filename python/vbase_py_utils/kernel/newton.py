@@ -25,7 +25,8 @@ NEWTON_STEPS = 8
 MIN_NEWTON_PIVOT = 1e-10
 # The median condition has no solution, or one far off, where its slope is not above this.
 NEWTON_MIN_DENOMINATOR = 1e-6
-# A phase may not halve or double the scale: IRLS near its limit does not.
+# A phase may not halve or double the scale: IRLS near its limit does not. A factor of ten gives the
+# same answers; like the reach, this is a guard.
 NEWTON_SCALE_RANGE = 0.5, 2.0
 # How far a phase may go: REACH times as far as IRLS would go at its present rate, which may still
 # rise, and at least LEAST_REACH times the last step. These are the largest that led to no other
