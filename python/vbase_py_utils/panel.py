@@ -142,12 +142,10 @@ class Roles:
         for role, name in (("period", self.period), ("asset", self.asset)):
             check_key_type(role, name, schema[name])
         for role, name in self._values:
-            dtype = schema[name]
             if role == "category":
-                if not (isinstance(dtype, pl.Enum) or dtype in TEXT_TYPES):
-                    raise PanelError.no_categories(name, dtype, text=False)
-            elif not holds_numbers(dtype, or_booleans=role == "exposure"):
-                raise PanelError.not_numeric(role, name, dtype)
+                continue  # its type gives the categories, see PanelSpec._of
+            if not holds_numbers(schema[name], or_booleans=role == "exposure"):
+                raise PanelError.not_numeric(role, name, schema[name])
 
 
 def _checked_categories(categories: object) -> Mapping[str, str | None]:
@@ -223,7 +221,7 @@ class PanelSpec(Roles):
         for column, weights in (roles.categories or {}).items():
             dtype = schema[column]
             if not isinstance(dtype, pl.Enum):
-                raise PanelError.no_categories(column, dtype, text=True)
+                raise PanelError.no_categories(column, dtype, text=dtype in TEXT_TYPES)
             families.append(Family(column, weights, tuple(dtype.categories)))
         given = {field.name: getattr(roles, field.name) for field in fields(roles)}
         spec = cls(**given, families=tuple(families))

@@ -23,7 +23,8 @@ NEWTON_STEPS = 8
 # quarters of the digits may be lost, and the next step restores them. Any value from 0 to 1e-6
 # gives the same answers; it is a guard against systems that are singular up to rounding.
 MIN_NEWTON_PIVOT = 1e-10
-# The median condition has no solution, or one far off, where its slope is not above this.
+# The median condition has no solution, or one far off, where its slope is not above this. Without
+# the limit 16 of the problems end at another solution.
 NEWTON_MIN_DENOMINATOR = 1e-6
 # A phase may not halve or double the scale: IRLS near its limit does not. A factor of ten gives the
 # same answers; like the reach, this is a guard.
