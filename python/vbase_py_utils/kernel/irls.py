@@ -271,7 +271,7 @@ def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.boo
         small &= ~back
         go_back(live, back)
 
-    # --- IRLS that has become slow or close goes on by Newton.
+    # --- IRLS that has come close goes on by Newton.
     begin_newton(live, begins, change)
     live.last_change = np.where(newton, live.last_change, change)
     return small

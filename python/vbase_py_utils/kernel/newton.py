@@ -19,9 +19,9 @@ NEWTON_SWITCH, FAST_RATE = 0.1, 0.4
 # The most steps of a phase, which bounds what one that cycles between sets of inlying rows costs:
 # 3 or 30 give the same answers.
 NEWTON_STEPS = 8
-# Smallest squared pivot of A W A', relative to that of A A', at which a Newton step is taken: three
-# quarters of the digits may be lost, and the next step restores them. Any value from 0 to 1e-6
-# gives the same answers; it is a guard against systems that are singular up to rounding.
+# Smallest squared pivot of A W A', relative to that of A A', at which a Newton step is taken: ten
+# of sixteen digits may be lost, and the next step restores them. Any value from 0 to 1e-6 gives the
+# same answers; it is a guard against systems that are singular up to rounding.
 MIN_NEWTON_PIVOT = 1e-10
 # The median condition has no solution, or one far off, where its slope is not above this. Without
 # the limit 16 of the problems end at another solution.
