@@ -131,8 +131,9 @@ class Roles:
     def check_present(self, names: Sequence[str]) -> None:
         """Raise PanelError if columns are missing; it names those of the first such role."""
         absent: dict[str, list[str]] = {}
+        there = set(names)
         for role, name in (("period", self.period), ("asset", self.asset), *self._values):
-            if name not in names:
+            if name not in there:
                 absent.setdefault(role, []).append(name)
         for role, missing in absent.items():
             raise PanelError.missing_columns(role, missing, names)
@@ -207,12 +208,13 @@ class PanelSpec(Roles):
             exposures = [name for name in matched if name not in beside]
         roles = Roles.of(exposures, **names)
         frame = as_frame(panel, roles.columns)
-        schema = frame.collect_schema()
-        roles.check_present(schema.names())
-        roles.check_types(schema)
+        roles.check_present(frame.collect_schema().names())
         if isinstance(frame, pl.DataFrame):
             frame = _with_enums(frame, roles.categories or {})
-        return frame, cls._of(roles, frame.collect_schema())
+        schema = frame.collect_schema()
+        spec = cls._of(roles, schema)
+        roles.check_types(schema)
+        return frame, spec
 
     @classmethod
     def _of(cls, roles: Roles, schema: pl.Schema) -> PanelSpec:

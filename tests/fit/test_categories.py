@@ -771,3 +771,14 @@ def test_a_factor_return_too_large_to_hold_takes_no_other_with_it():
     assert found["x"].to_list() == [None]
     others = ["intercept", "sector=a", "sector=b"]
     assert_frame_equal(found.select(others), expected.select(others), rel_tol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "roles", [{"weights": "nul"}, {"returns": "nul"}, {"categories": {"nul": "nul"}}]
+)
+def test_a_column_of_nulls_is_not_both_categories_and_numbers(roles):
+    panel = pl.DataFrame(
+        {"period": [1], "asset": ["A"], "return": [0.1], "x": [1.0], "nul": [None]}
+    )
+    with pytest.raises(PanelError, match=r"column 'nul' is Enum.*, expected a numeric type"):
+        factor_returns(panel, "x", **{"categories": {"nul": None}} | roles)

@@ -865,3 +865,22 @@ def test_fits_say_what_was_estimated(lazy):
     assert of_family == ("sector", "cap", ("x", "y", "none"))
     assert list(estimated.factors) == fits.factor_returns.collect_schema().names()[1:]
     assert estimated.factors == ("intercept", "beta", "sector=x", "sector=y", "sector=none")
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([-2, -1, -2, -3, -1], [-2, -9, -2, -3, 8]),
+        ([2, 0, 3, 0, 1, -1, 2], [2, 0, 3, 0, -7, -10, 2]),
+    ],
+)
+def test_a_period_out_of_steps_at_a_scale_of_zero_keeps_the_weights_of_its_inlying_rows(x, y):
+    # At the last step most rows lie on the line y = x, so that the scale is zero.
+    panel = pl.DataFrame({"period": 1, "asset": range(len(x)), "x": x, "return": y})
+    fits = fit_cross_sections(panel, "x", max_iter=3)
+    assert fits.diagnostics["status"].to_list() == ["max_iter"]
+    assert fits.factor_returns["x"].to_list() == [1.0]
+    on_the_line = [float(a == b) for a, b in zip(x, y, strict=True)]
+    assert fits.specific_returns["robustness_weight"].to_list() == on_the_line
+    assert fits.diagnostics["robust_r_squared"].to_list() == [1.0]
+    assert fits.coefficients["std_error"].to_list() == [None]

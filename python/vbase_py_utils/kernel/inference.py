@@ -138,7 +138,11 @@ def _assess_residuals(
         unit = np.sqrt(dots(u, u) / stack.sizes)
     else:
         unit = mad_about_zero(u, stack.ranks)
-    z = _at_corners(u / unit[:, None], loss)
+    z = u / unit[:, None]
+    if not unit.all():
+        # A period that ran out of steps may have a scale of zero: its zero residuals are inlying.
+        z[u == 0.0] = 0.0
+    z = _at_corners(z, loss)
     weights = loss.weight(z)
     record.n_downweighted[periods] = np.count_nonzero(weights < 1.0, axis=1)
     for own, period in zip(weights, periods, strict=True):
@@ -153,7 +157,7 @@ def _assess_residuals(
             X = block.exposures(periods[position])
             moved = wanted.from_design(moved_alone(stack, position, X, suspects), position)
             wanted.forget(variances[position], (moved**2).sum(axis=1))
-    errors = unit[:, None] * np.sqrt(variances)
+    errors = np.where(unit > 0.0, unit, np.nan)[:, None] * np.sqrt(variances)
     record.std_errors[periods] = np.ldexp(errors, wanted.exponents)
 
 
