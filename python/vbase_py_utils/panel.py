@@ -12,7 +12,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Protocol, TypeAlias, TypedDict, Unpack
 
 import polars as pl
@@ -69,7 +69,7 @@ class Roles:
     exposures: tuple[str, ...]
     weights: str | None = None
     intercept: bool = False
-    categories: Mapping[str, str | None] | None = None
+    categories: Mapping[str, str | None] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -113,7 +113,7 @@ class Roles:
     @property
     def _values(self) -> list[tuple[str, str]]:
         """Role and name of every column that is not a key."""
-        categories = (self.categories or {}).items()
+        categories = self.categories.items()
         several = [
             ("returns", self.returns),
             ("weights", self.weights),
@@ -186,7 +186,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class PanelSpec(Roles):
-    """The roles of the columns of a panel that is known to have them, and its categories."""
+    """The roles of the columns of a panel, checked against it, and its categories."""
 
     families: tuple[Family, ...] = ()
 
@@ -210,7 +210,7 @@ class PanelSpec(Roles):
         frame = as_frame(panel, roles.columns)
         roles.check_present(frame.collect_schema().names())
         if isinstance(frame, pl.DataFrame):
-            frame = _with_enums(frame, roles.categories or {})
+            frame = _with_enums(frame, roles.categories)
         schema = frame.collect_schema()
         spec = cls._of(roles, schema)
         roles.check_types(schema)
@@ -220,12 +220,12 @@ class PanelSpec(Roles):
     def _of(cls, roles: Roles, schema: pl.Schema) -> PanelSpec:
         """Take the factors from the Enum types of the columns of categories."""
         families = []
-        for column, weights in (roles.categories or {}).items():
+        for column, weights in roles.categories.items():
             dtype = schema[column]
             if not isinstance(dtype, pl.Enum):
                 raise PanelError.no_categories(column, dtype, text=dtype in TEXT_TYPES)
             families.append(Family(column, weights, tuple(dtype.categories)))
-        given = {field.name: getattr(roles, field.name) for field in fields(roles)}
+        given = {own.name: getattr(roles, own.name) for own in fields(roles)}
         spec = cls(**given, families=tuple(families))
         repeated = [name for name, count in Counter(spec.factors).items() if count > 1]
         if repeated:

@@ -1,8 +1,7 @@
 """The fit of one block: rows of whole periods in, a frame of fits or of portfolios out.
 
-The bridge between frames and arrays: every way of reading a panel calls it, so it imports none of
-them, neither query nor one_pass nor results. tests/whole/test_structure.py pins who may import
-whom.
+The bridge between frames and arrays: every way of reading a panel calls it, so it never imports
+query, one_pass or results. tests/whole/test_structure.py pins who may import whom.
 """
 
 from __future__ import annotations

@@ -294,7 +294,7 @@ def fit_cross_sections(
     )
     check_key_names(ready.spec)
     periods, beside = ready.fits(cov_type), (ready.spec, ready.options, cov_type)
-    # Twice the same: a type checker learns from the branch what kind of frames the fits hold.
+    # Two equal calls: a type checker learns from the branch which kind of frame the fits hold.
     if isinstance(periods, pl.LazyFrame):
         return CrossSectionFits(periods, *beside, ready.portfolios())
     return CrossSectionFits(periods, *beside, ready.portfolios())

@@ -66,14 +66,14 @@ NEARLY_EXACT = 1e-6
 # 48,000 problems of `just campaign`: it is for the rare period whose outlying rows carry a
 # direction nearly alone.
 MIN_IRLS_PIVOT = 1e-8
-# A scale below COLLAPSED of the spread of the returns, or ROUNDED units of rounding, is that of
-# returns which the exposures fit exactly.
+# If the scale is below COLLAPSED times the spread of the least-squares residuals, or ROUNDED times
+# the size of a typical row, the exposures fit most returns exactly: the rest is rounding.
 COLLAPSED, ROUNDED = 1e-12, 8 * EPS
-# Rounding in the sums of a step: the square root of a sum of 4,000 units, one for each row.
+# Rounding in the sums of a step: that of 4,000 rows, which adds up like the root of their number.
 NOISE = 64 * EPS
-# Periods that are done leave the stack when they are more than this share of it: at once would cost
-# a copy of the others in nearly every step. From 0.25 to 0.9 the time is the same within noise, at
-# 0.05 a fifth more.
+# Periods that are done leave the stack when they are more than this share of it: dropping them
+# at once would copy the others in nearly every step. From 0.25 to 0.9 the time is the same within
+# noise, at 0.05 a fifth more.
 MAX_DONE = 0.25
 
 

@@ -2,7 +2,7 @@
 
 A new loss goes here: the solver and the inference take whatever is a ``Loss``, which gives psi,
 psi' and the weights of IRLS, and whether the Newton phase may finish. Newton as it stands needs a
-psi' of one or zero: a loss that descends again, such as the bisquare, has ``has_newton`` False.
+psi' of one or zero: a redescending loss, such as the bisquare, has ``has_newton`` False.
 """
 
 from __future__ import annotations

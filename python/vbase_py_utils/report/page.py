@@ -122,7 +122,7 @@ def _page(given: Fits, title: str, lags: Lags) -> str:
         robust=isfinite(fits.estimated.huber_t),
         coverage=_coverage(fits),
         statuses=_records(fits.diagnostics.group_by(STATUS).len("periods").sort(STATUS)),
-        bad_periods=_records(_bad_periods(fits)),
+        bad_periods=_records(inner_frame(fits, "bad_periods")),
         premia=_records(premia),
         lags=lags,
         pictures=list(pictures_of(fits, premia)),
@@ -148,10 +148,6 @@ def _coverage(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
         "left_out": left_out,
         "rows": left_out + int(used.sum()),
     }
-
-
-def _bad_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
-    return inner_frame(fits, "bad_periods")
 
 
 def _worst_periods(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
