@@ -14,7 +14,7 @@ from scipy.linalg import null_space
 
 from category_panels import STYLES, TWO, dense, market
 from panels import EXPOSURES, panel_of
-from vbase_py_utils import PanelError, fit_cross_sections
+from vbase_py_utils import FitError, PanelError, fit_cross_sections
 
 KEYS = ["period", "asset"]
 
@@ -248,3 +248,13 @@ def test_a_portfolio_is_there_wholly_or_not_at_all():
         assert set(np.isfinite(np.ldexp(holdings, 1000)).tolist()) == {True, False}
     expected = whole.filter(factor="other")["holding"]
     assert_allclose(portfolios["holding"], expected, rtol=1e-9)
+
+
+def test_lazy_portfolios_keep_what_the_fits_were_asked_for():
+    panel = panel_of(4, [30, 2, 40])
+    failing = fit_cross_sections(panel.lazy(), EXPOSURES, on_failure="raise")
+    with pytest.raises(FitError, match="too_few_assets"):
+        failing.factor_portfolios.collect()
+    backwards = fit_cross_sections(panel.reverse().lazy(), EXPOSURES, sorted_by_period=True)
+    with pytest.raises(PanelError, match="is not sorted"):
+        backwards.factor_portfolios.collect()

@@ -76,6 +76,17 @@ def test_assessed_fits_are_the_fits(problem, cov_type):
     assert fits.n_estimated.tolist() == [6, 5]
     np.testing.assert_array_equal(np.isnan(trust.std_errors), np.isnan(fits.coefficients))
     assert (trust.robustness_weights > 0).all()
+    # R squared and the counts by their definitions, period by period.
+    fitted = fitted_with_families(X, [members], fits.coefficients, STARTS)
+    for period, (first, end) in enumerate(pairwise(STARTS)):
+        rows = slice(first, end)
+        v = trust.robustness_weights[rows]
+        assert trust.n_downweighted[period] == np.count_nonzero(v < 1)
+        for weights, found in ((w[rows], trust.r_squared), (w[rows] * v, trust.robust_r_squared)):
+            apart = y[rows] - np.average(y[rows], weights=weights)
+            left = (weights * (y[rows] - fitted[rows]) ** 2).sum()
+            assert found[period] == pytest.approx(1 - left / (weights * apart**2).sum(), rel=1e-9)
+    assert (trust.condition_numbers > 1).all()
 
 
 def test_fitted_values_are_those_of_styles_and_category(problem):

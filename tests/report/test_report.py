@@ -668,3 +668,11 @@ def test_prints_in_light_whatever_the_screen_is(chromium, fits, tmp_path):
         tab.set_viewport_size({"width": 700, "height": 1000})
         widest = tab.evaluate("Math.max(...[...document.images].map(i => i.width))")
         assert widest <= 700
+
+
+@pytest.mark.parametrize("n_factors", [1, 2])
+def test_correlations_are_drawn_if_there_are_two_factors(n_factors, tmp_path):
+    write_report(fit_cross_sections(market(), EXPOSURES[:n_factors]), tmp_path / "report.html")
+    headings = [picture["alt"] for picture in Page(tmp_path / "report.html").pictures()]
+    assert "Cumulative factor returns" in headings
+    assert ("Correlations of factor returns" in headings) == (n_factors > 1)
