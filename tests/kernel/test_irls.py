@@ -496,6 +496,20 @@ def test_exposures_times_a_power_of_two_change_no_bit(n, k):
             np.testing.assert_array_equal(found.n_iter, expected.n_iter)
 
 
+# Of 15,000 such problems these are the ones in which Newton stops at the end of an interval of
+# solutions, two rows of a group being outlying in balance, before the limit of IRLS.
+@pytest.mark.parametrize("seed", [13488, 14126, 14524])
+def test_a_group_in_balance_ends_where_plain_irls_does(seed):
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(6), [20, 2, 2, 4, 2, 2])
+    X = np.column_stack([np.eye(6)[groups], rng.standard_normal(32)])
+    y = np.round(rng.standard_t(2, 32), 3)
+    slow = oracle.huber(X, y, None)
+    b, _, status, _ = fit(X, y)
+    assert (status.name, slow.status) == ("converged", "converged")
+    assert moved(X, np.ones(32), b, slow.b, slow.s) < 1e-7
+
+
 # --- losses
 
 
