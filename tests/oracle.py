@@ -54,15 +54,17 @@ def huber(X, y, w=None, t=1.345, tol=1e-12, max_iter=20_000) -> Fit:
     return Fit(coefficients(b), s, weights, "max_iter")
 
 
-def std_errors(X, y, w, fit: Fit, t=1.345, cov_type="sandwich"):
-    """Standard errors at the fit: sandwich with n / (n - k), or Huber's H1."""
+def std_errors(X, y, w, fit: Fit, t=1.345, cov_type="HC2"):
+    """Standard errors at the fit: HC2, the sandwich with n / (n - k), or Huber's H1."""
     return np.sqrt(np.diag(covariance(X, y, w, fit, t, cov_type)))
 
 
-def covariance(X, y, w, fit: Fit, t=1.345, cov_type="sandwich"):
+def covariance(X, y, w, fit: Fit, t=1.345, cov_type="HC2"):
     """Covariance matrix of the estimate, row by row."""
     n, k = X.shape
     bread, meat = np.zeros((k, k)), np.zeros((k, k))
+    # The sandwich's n / (n - k) is the leverage of all rows if they were alike.
+    h = leverages(X, w) if cov_type == "HC2" else np.full(n, k / n)
     psi, inlying = np.zeros(n), np.zeros(n)
     for i in range(n):
         x = X[i] * np.sqrt(w[i])
@@ -70,12 +72,31 @@ def covariance(X, y, w, fit: Fit, t=1.345, cov_type="sandwich"):
         inlying[i] = abs(u) <= t * fit.s
         psi[i] = u if inlying[i] else np.sign(u) * t * fit.s
         bread += inlying[i] * np.outer(x, x)
-        meat += psi[i] ** 2 * np.outer(x, x)
+        # The residual of a row with a leverage of one is zero, whatever its return.
+        if h[i] < 1 - 1e-12:
+            meat += psi[i] ** 2 / (1 - h[i]) * np.outer(x, x)
     if cov_type == "H1":
         correction = 1 + k / n * np.var(inlying) / np.mean(inlying) ** 2
         spread = (psi**2).sum() / (n - k) / np.mean(inlying) ** 2
         return correction**2 * spread * np.linalg.inv((X * w[:, None]).T @ X)
-    return n / (n - k) * np.linalg.pinv(bread) @ meat @ np.linalg.pinv(bread)
+    return np.linalg.pinv(bread) @ meat @ np.linalg.pinv(bread)
+
+
+def leverages(X, w):
+    """Leverages of the rows of the whitened design: the diagonal of the hat matrix."""
+    Q = np.linalg.qr(X * np.sqrt(w)[:, None])[0]
+    return np.diag(Q @ Q.T)
+
+
+def degrees_of_freedom(X, w, combination):
+    """Degrees of freedom of HC2 for a combination of coefficients, row by row."""
+    n, k = X.shape
+    A = X * np.sqrt(w)[:, None]
+    direction = np.linalg.pinv(A.T @ A) @ combination
+    h = leverages(X, w)
+    squares = [(A[i] @ direction) ** 2 for i in range(n)]
+    spread = sum(q**2 / (1 - h[i]) for i, q in enumerate(squares))
+    return min(max(sum(squares) ** 2 / spread, 1.0), n - k)
 
 
 def _least_squares(X, y):

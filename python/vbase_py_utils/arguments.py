@@ -38,7 +38,8 @@ def check_flag(name: str, value: object) -> bool:
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise TypeError unless the value is text, ValueError unless it is one of the choices."""
-    expected = " or ".join(repr(choice) for choice in choices)
+    *others, last = map(repr, choices)
+    expected = f"{', '.join(others)} or {last}"
     if not isinstance(value, str):
         raise TypeError(f"{name} is {shown(value)}, expected {expected}")
     if value not in choices:

@@ -196,11 +196,11 @@ def test_the_period_is_the_first_column(panel):
 
 
 def test_critical_values_are_students():
-    assert critical_value(np.array([2.0, 61.0])) == pytest.approx([12.706, 2.0003], rel=5e-5)
+    assert critical_value(np.array([1.0, 60.0])) == pytest.approx([12.706, 2.0003], rel=5e-5)
     periods = np.array([2.0, 3.0, 13.0, 759.0])
-    assert critical_value(periods) == pytest.approx(stats.t.ppf(0.975, periods - 1), rel=1e-10)
+    assert critical_value(periods - 1) == pytest.approx(stats.t.ppf(0.975, periods - 1), rel=1e-10)
     assert critical_value(np.array([np.inf])) == pytest.approx(1.959963984540054, rel=1e-12)
-    assert np.isnan(critical_value(np.array([0.0, 1.0]))).all()
+    assert np.isnan(critical_value(np.array([-1.0, 0.0]))).all()
 
 
 def test_automatic_lags_follow_the_periods_that_count(rng):

@@ -157,7 +157,7 @@ def test_no_order_of_the_categories_changes_the_answer(huber_t):
 
 
 @pytest.mark.parametrize("dropped", [0, 1, 2, 3])
-@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich", "H1"])
 @pytest.mark.parametrize("intercept", [True, False])
 def test_nothing_depends_on_the_category_left_out(dropped, cov_type, intercept, monkeypatch):
     panel = market(seed=6, n_assets=120).filter(pl.col("period") % 3 != 1)  # all have all four
@@ -176,7 +176,7 @@ def test_nothing_depends_on_the_category_left_out(dropped, cov_type, intercept, 
         assert_frame_equal(one, its, rel_tol=1e-9, abs_tol=1e-11)
 
 
-@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich", "H1"])
 @pytest.mark.parametrize("categories", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("intercept", [True, False])
 def test_standard_errors_follow_the_constraints(cov_type, categories, intercept):
@@ -197,6 +197,11 @@ def test_standard_errors_follow_the_constraints(cov_type, categories, intercept)
             expected = errors[one.names.index(row["factor"])]
             assert row["std_error"] == pytest.approx(expected, rel=1e-6)
             assert row["t_stat"] == pytest.approx(row["factor_return"] / row["std_error"])
+            freedom = len(one.y) - basis.shape[1]
+            if cov_type == "HC2":
+                combination = basis[one.names.index(row["factor"])]
+                freedom = oracle.degrees_of_freedom(one.X @ basis, one.w, combination)
+            assert row["df"] == pytest.approx(freedom, rel=1e-9)
             compared += 1
     assert compared == fits.coefficients["factor_return"].count()
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from scipy import stats
 
 import oracle
 import problems
@@ -25,6 +26,7 @@ from vbase_py_utils import (
 )
 from vbase_py_utils.demo import FACTORS
 from vbase_py_utils.fit import block, query
+from vbase_py_utils.kernel import estimators
 
 FRAMES = ("factor_returns", "coefficients", "specific_returns", "diagnostics", "bad_periods")
 DIAGNOSTICS = {
@@ -34,6 +36,7 @@ DIAGNOSTICS = {
     "scale": pl.Float64,
     "r_squared": pl.Float64,
     "robust_r_squared": pl.Float64,
+    "max_leverage": pl.Float64,
     "condition_number": pl.Float64,
     "n_iter": pl.UInt32,
     "status": pl.Enum(["converged", "max_iter", "exact_fit", "rank_deficient", "too_few_assets"]),
@@ -65,15 +68,22 @@ def assert_is_oracle(fits, panel, exposures=FACTORS):
         np.testing.assert_allclose(coefficients["factor_return"], slow.b, rtol=1e-8, atol=1e-12)
         np.testing.assert_allclose(coefficients["std_error"], se, rtol=1e-6)
         np.testing.assert_allclose(coefficients["t_stat"], slow.b / se, rtol=1e-6, atol=1e-8)
+        df = [oracle.degrees_of_freedom(X, w, one) for one in np.eye(len(exposures))]
+        np.testing.assert_allclose(coefficients["df"], df, rtol=1e-9)
+        p_values = 2 * stats.t.sf(np.abs(slow.b / se), df)
+        np.testing.assert_allclose(coefficients["p_value"], p_values, rtol=1e-4, atol=1e-12)
         specific = fits.specific_returns.filter(this)
         assert specific["asset"].to_list() == rows["asset"].to_list()
         np.testing.assert_allclose(specific["fitted"], X @ slow.b, atol=1e-11)
         np.testing.assert_allclose(specific["specific_return"], y - X @ slow.b, atol=1e-11)
         np.testing.assert_allclose(specific["robustness_weight"], slow.weights, rtol=1e-6)
+        leverages = oracle.leverages(X, w)
+        np.testing.assert_allclose(specific["leverage"], leverages, rtol=1e-9)
         diagnostics = fits.diagnostics.filter(this).row(0, named=True)
         assert diagnostics["n_assets"] == rows.height
         assert diagnostics["n_excluded"] == 0
         assert diagnostics["n_downweighted"] == (slow.weights < 1).sum()
+        assert diagnostics["max_leverage"] == pytest.approx(leverages.max(), rel=1e-9)
         assert diagnostics["scale"] == pytest.approx(slow.s, rel=1e-8)
         assert diagnostics["status"] == "converged"
         u = y - X @ slow.b
@@ -105,6 +115,8 @@ def test_frames_have_the_columns_of_the_contract(weighted):
         "factor_return": f64,
         "std_error": f64,
         "t_stat": f64,
+        "df": f64,
+        "p_value": f64,
     }
     assert dict(fits.specific_returns.schema) == {
         "month": pl.String,
@@ -112,6 +124,7 @@ def test_frames_have_the_columns_of_the_contract(weighted):
         "fitted": f64,
         "specific_return": f64,
         "robustness_weight": f64,
+        "leverage": f64,
     }
     assert dict(fits.diagnostics.schema) == {"month": pl.String, **DIAGNOSTICS}
     assert dict(fits.bad_periods.schema) == {
@@ -122,8 +135,8 @@ def test_frames_have_the_columns_of_the_contract(weighted):
     assert [len(frame) for frame in frames(fits).values()] == [12, 36, 600, 12, 0]
     assert [frame.columns for frame in frames(fits).values()] == [
         ["month", *FACTORS],
-        ["month", "factor", "factor_return", "std_error", "t_stat"],
-        ["month", "name", "fitted", "specific_return", "robustness_weight"],
+        ["month", "factor", "factor_return", "std_error", "t_stat", "df", "p_value"],
+        ["month", "name", "fitted", "specific_return", "robustness_weight", "leverage"],
         ["month", *DIAGNOSTICS],
         ["month", "status", "reason"],
     ]
@@ -137,14 +150,14 @@ def test_the_kind_of_standard_error_arrives(weighted):
     rows = weighted.filter(pl.col("period") == "2023-01")
     X, y, w = (rows.select(c).to_numpy() for c in (FACTORS, "return", "weight"))
     slow = oracle.huber(X, y[:, 0], w[:, 0])
-    for cov_type in ("sandwich", "H1"):
+    for cov_type in ("HC2", "sandwich", "H1"):
         expected = oracle.std_errors(X, y[:, 0], w[:, 0], slow, cov_type=cov_type)
         for frame in (rows, rows.lazy()):
             fits = fit_cross_sections(frame, FACTORS, weights="weight", cov_type=cov_type)
             answer = fits.collect().coefficients["std_error"]
             np.testing.assert_allclose(answer, expected, rtol=1e-6)
     for wrong, kind in (("HC3", ValueError), (None, TypeError)):
-        with pytest.raises(kind, match="expected 'sandwich' or 'H1'"):
+        with pytest.raises(kind, match="expected 'HC2', 'sandwich' or 'H1'"):
             fit_cross_sections(weighted, FACTORS, cov_type=wrong)
 
 
@@ -165,7 +178,7 @@ def test_factor_returns_does_not_pay_for_the_rest(panel, monkeypatch):
     def never(*_, **__):
         raise AssertionError("inference was run")
 
-    for name in ("assess_periods", "fitted_values"):
+    for name in ("estimate_and_assess", "fitted_values"):
         monkeypatch.setattr(block, name, never)
     factor_returns(panel, FACTORS)
     factor_returns(panel.lazy(), FACTORS).collect()
@@ -508,8 +521,8 @@ def test_an_empty_panel(panel, lazy):
 def test_one_row():
     row = {"period": [1], "asset": ["A"], "return": [0.1], "x": [2.0]}
     fits = fit_cross_sections(pl.DataFrame(row), "x")
-    assert fits.specific_returns.row(0) == (1, "A", 0.1, 0.0, None)
-    assert fits.coefficients.row(0) == (1, "x", 0.05, None, None)
+    assert fits.specific_returns.row(0) == (1, "A", 0.1, 0.0, None, 1.0)
+    assert fits.coefficients.row(0) == (1, "x", 0.05, None, None, None, None)
     assert fits.diagnostics.row(0)[1:4] == (1, 0, None)
 
 
@@ -632,7 +645,7 @@ def test_numbers_too_large_to_hold_are_null():
     )
     fits = fit_cross_sections(panel, "x", weights="weight")
     assert fits.diagnostics["status"].to_list() == ["converged", "converged"]
-    assert fits.specific_returns.row(5) == (1, "f", None, None, None)
+    assert fits.specific_returns.row(5) == (1, "f", None, None, None, None)
     assert_no_nan_nor_infinity(fits)
     assert fits.factor_returns.row(1) == (2, None)
     assert_frame_equal(factor_returns(panel, "x", weights="weight"), fits.factor_returns)
@@ -642,7 +655,7 @@ def test_a_t_value_is_null_where_its_numbers_vanish():
     panel = pl.DataFrame(
         {"period": 1, "asset": range(6), "x": np.arange(1.0, 7.0) * 1e200}
     ).with_columns(pl.Series("return", np.array([1.0, 2, 4, 4, 5, 9]) * 1e-200))
-    assert fit_cross_sections(panel, "x").coefficients.row(0)[2:] == (0.0, 0.0, None)
+    assert fit_cross_sections(panel, "x").coefficients.row(0)[2:] == (0.0, 0.0, None, None, None)
 
 
 # --- lazy results
@@ -652,13 +665,13 @@ def test_a_t_value_is_null_where_its_numbers_vanish():
 def blocks(monkeypatch):
     """The blocks that the kernel was given, as their numbers of periods."""
     seen = []
-    kernel = block.fit_periods
+    kernel = estimators.fit_periods
 
     def counted(X, y, w, starts, *args, **kwargs):
         seen.append(len(starts) - 1)
         return kernel(X, y, w, starts, *args, **kwargs)
 
-    monkeypatch.setattr(block, "fit_periods", counted)
+    monkeypatch.setattr(estimators, "fit_periods", counted)
     return seen
 
 

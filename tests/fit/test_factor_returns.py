@@ -23,10 +23,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import oracle
 from vbase_py_utils import FitArguments, FitError, PanelError, factor_returns, fit_cross_sections
 from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
-from vbase_py_utils.fit import block, query
+from vbase_py_utils.fit import query
 from vbase_py_utils.fit.block import fit_block
 from vbase_py_utils.fit.block_rows import BlockRows
 from vbase_py_utils.fit.query import fit_frame, fit_query
+from vbase_py_utils.kernel import estimators
 from vbase_py_utils.kernel.irls import fit_periods
 from vbase_py_utils.kernel.period_fits import SolverOptions
 from vbase_py_utils.panel import PanelSpec, Roles
@@ -489,7 +490,7 @@ def test_blas_has_one_thread_while_periods_are_fitted(panel, monkeypatch):
         seen.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
         return fit_periods(*args, **kwargs)
 
-    monkeypatch.setattr(block, "fit_periods", spy)
+    monkeypatch.setattr(estimators, "fit_periods", spy)
     with threadpool_limits(2, user_api="blas"):
         factor_returns(panel, FACTORS)
     assert set(seen) == {1}

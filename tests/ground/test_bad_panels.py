@@ -195,7 +195,7 @@ def test_column_names_are_strings():
     ("arguments", "message"),
     [
         ({"on_failure": "ignore"}, "on_failure is 'ignore', expected 'null' or 'raise'"),
-        ({"cov_type": "HC3"}, "cov_type is 'HC3', expected 'sandwich' or 'H1'"),
+        ({"cov_type": "HC3"}, "cov_type is 'HC3', expected 'HC2', 'sandwich' or 'H1'"),
         ({"huber_t": -1.0}, "huber_t is -1.0, expected a number > 0 or infinity"),
     ],
 )

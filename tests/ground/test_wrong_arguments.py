@@ -167,6 +167,7 @@ RIGHT: dict[str, set[str]] = {
     "sorted_by_period": {"True", "False"},
     "progress": {"True", "False"},
     "huber_t": {"0.5", "inf"},
+    "efficiency": {"0.5"},
     "tol": {"0.5"},
     "weights": {"None"},  # equal ones
     "categories": {"None"},

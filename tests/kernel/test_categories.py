@@ -62,7 +62,7 @@ def test_categories_have_the_fit_of_the_oracle_on_the_constrained_columns(proble
     assert np.isfinite(np.delete(fits.coefficients[1], X.shape[1] + ABSENT)).all()
 
 
-@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich", "H1"])
 def test_assessed_fits_are_the_fits(problem, cov_type):
     styles, members, y, w = problem
     X, options = np.column_stack([np.ones(110), styles]), SolverOptions()

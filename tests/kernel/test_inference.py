@@ -18,8 +18,23 @@ from vbase_py_utils.kernel.period_fits import SolverOptions, Status, fitted_valu
 from vbase_py_utils.kernel.series import newey_west_variance
 
 
-def assess(X, y, w=None, starts=None, cov_type="sandwich", **options):
+kind_wanted = ["HC2"]
+
+
+@pytest.fixture(params=["HC2", "sandwich"])
+def kind(request):
+    """The kind of standard errors that a test gets unless it names one: run with both."""
+    kind_wanted[0] = request.param
+    yield request.param
+    kind_wanted[0] = "HC2"
+
+
+both_kinds = pytest.mark.usefixtures("kind")
+
+
+def assess(X, y, w=None, starts=None, cov_type=None, **options):
     """Fit and assess a block; no NumPy warning may escape, whatever the caller's settings."""
+    cov_type = cov_type or kind_wanted[0]
     starts = np.array([0, len(y)]) if starts is None else np.asarray(starts)
     options = SolverOptions(**options)
     with warnings.catch_warnings(), np.errstate(all="raise"):
@@ -32,6 +47,10 @@ def assess(X, y, w=None, starts=None, cov_type="sandwich", **options):
 
 def std_errors(*arguments, **options):
     return assess(*arguments, **options)[1].std_errors[0]
+
+
+def slow_errors(X, y, w, fit):
+    return oracle.std_errors(X, y, w, fit, cov_type=kind_wanted[0])
 
 
 # --- published numbers
@@ -86,7 +105,7 @@ def test_h1_and_weights_equal_statsmodels_at_its_fixed_point():
         )
 
 
-@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich", "H1"])
 @pytest.mark.parametrize("huber_t", [0.8, 1.345, 3.0])
 def test_standard_errors_equal_the_formula_row_by_row(cov_type, huber_t, rng):
     for case in range(20):
@@ -110,7 +129,7 @@ def test_least_squares_has_the_inference_of_statsmodels(rng):
         k = int(rng.integers(2, 12))
         X, y, w = with_constant(rng, int(rng.integers(3 * k, 200)), k)
         theirs = sm.WLS(y, X, weights=w).fit()
-        _, trust = assess(X, y, w, huber_t=np.inf)
+        _, trust = assess(X, y, w, huber_t=np.inf, cov_type="sandwich")
         hc1 = theirs.get_robustcov_results("HC1").bse
         np.testing.assert_allclose(trust.std_errors[0], hc1, rtol=1e-9, err_msg=str(case))
         h1 = std_errors(X, y, w, huber_t=np.inf, cov_type="H1")
@@ -180,7 +199,7 @@ def test_the_condition_number_is_that_of_the_weighted_unit_columns(closeness, rn
     assert assess(X, y, w)[1].condition_numbers[0] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich", "H1"])
 @pytest.mark.parametrize("closeness", [1e-3, 1e-5, 1e-7, 1e-9])
 def test_standard_errors_of_ill_conditioned_designs(cov_type, closeness, rng):
     # The same model in other coordinates: x3 = x0 + c z has c times the coefficient of z.
@@ -198,6 +217,7 @@ def test_standard_errors_of_ill_conditioned_designs(cov_type, closeness, rng):
 # --- what has no standard error
 
 
+@both_kinds
 def test_a_factor_that_one_asset_alone_carries_has_no_sandwich(rng):
     X, y, _ = problems.mild(rng, 40, 3)
     w = rng.lognormal(0, 1, 40)
@@ -207,11 +227,12 @@ def test_a_factor_that_one_asset_alone_carries_has_no_sandwich(rng):
     answer = std_errors(X, y, w)
     assert np.isnan(answer).tolist() == [False, False, True]
     slow = oracle.huber(X, y, w)
-    np.testing.assert_allclose(answer[:2], oracle.std_errors(X, y, w, slow)[:2], rtol=1e-7)
+    np.testing.assert_allclose(answer[:2], slow_errors(X, y, w, slow)[:2], rtol=1e-7)
     # H1 takes one variance for all assets.
     assert np.isfinite(std_errors(X, y, w, cov_type="H1")).all()
 
 
+@both_kinds
 def test_a_factor_that_outlying_assets_alone_carry_has_no_sandwich(rng):
     X = np.column_stack([rng.standard_normal(40), np.zeros(40), np.ones(40)])
     X[:2, 1] = 1.0
@@ -223,9 +244,10 @@ def test_a_factor_that_outlying_assets_alone_carry_has_no_sandwich(rng):
     answer = std_errors(X, y, w)
     assert np.isnan(answer).tolist() == [False, True, False]
     slow = oracle.huber(X, y, w)
-    np.testing.assert_allclose(answer[::2], oracle.std_errors(X, y, w, slow)[::2], rtol=1e-6)
+    np.testing.assert_allclose(answer[::2], slow_errors(X, y, w, slow)[::2], rtol=1e-6)
 
 
+@both_kinds
 def test_a_factor_that_two_outlying_assets_and_a_third_carry_has_its_sandwich():
     # The third goes between the two: its residual is zero, but theirs tell about the error.
     X = np.zeros((13, 2))
@@ -236,9 +258,10 @@ def test_a_factor_that_two_outlying_assets_and_a_third_carry_has_its_sandwich():
     w = np.ones(13)
     slow = oracle.huber(X, y, w)
     assert abs(y[0] - X[0] @ slow.b) < 1e-12
-    np.testing.assert_allclose(std_errors(X, y), oracle.std_errors(X, y, w, slow), rtol=1e-8)
+    np.testing.assert_allclose(std_errors(X, y), slow_errors(X, y, w, slow), rtol=1e-8)
 
 
+@both_kinds
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e6, 3e6, 1e7, 1e9])
 def test_a_lone_asset_of_any_return_gives_its_factor_no_sandwich(size, rng):
     # Rounding of a large return is far from zero in units of the scale.
@@ -250,6 +273,7 @@ def test_a_lone_asset_of_any_return_gives_its_factor_no_sandwich(size, rng):
         assert np.isnan(std_errors(X, y)).tolist() == [True, False]
 
 
+@both_kinds
 @pytest.mark.parametrize("closeness", [1e-6, 1e-8, 1e-10])
 def test_a_lone_asset_beside_an_ill_conditioned_pair(closeness):
     rng = np.random.default_rng(8)
@@ -261,12 +285,13 @@ def test_a_lone_asset_beside_an_ill_conditioned_pair(closeness):
         assert np.isnan(std_errors(X, y, w)).tolist() == [True, False, False]
 
 
+@both_kinds
 def test_a_row_of_great_weight_is_no_lone_asset(rng):
     # The fit goes through it, but other rows carry every factor too.
     X, y, _ = problems.mild(rng, 40, 3)
     w = np.ones(40)
     w[3] = 1e10
-    expected = oracle.std_errors(X, y, w, oracle.huber(X, y, w))
+    expected = slow_errors(X, y, w, oracle.huber(X, y, w))
     np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-5)
     w[3] = 1e18  # the limit is near; the oracle's plain inverse is out of digits
     np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-4)
@@ -281,7 +306,7 @@ CORNER = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich", "H1"])
 def test_residuals_at_the_corner_count_the_same_whatever_order_and_unit(cov_type):
     d = np.repeat([1.0, 0.0], [4, 12])
     X, y = np.column_stack([d, 1 - d, CORNER["x"]]), np.array(CORNER["y"])
@@ -301,6 +326,7 @@ def test_residuals_at_the_corner_count_the_same_whatever_order_and_unit(cov_type
         )
 
 
+@both_kinds
 @pytest.mark.parametrize("seed", range(6))
 def test_exposures_that_outlying_assets_alone_tell_apart(seed):
     # Among the inlying assets x1 is 0.7 x0: their A'A is singular up to rounding, not exactly.
@@ -315,6 +341,7 @@ def test_exposures_that_outlying_assets_alone_tell_apart(seed):
     assert np.isnan(std_errors(X, y, w)).tolist() == [True, True, False]
 
 
+@both_kinds
 @pytest.mark.parametrize("share", [1e-3, 1e-4])
 def test_what_inlying_assets_say_little_about_has_a_sandwich(share, rng):
     X = np.column_stack([rng.standard_normal(40), share * rng.standard_normal(40), np.ones(40)])
@@ -323,33 +350,38 @@ def test_what_inlying_assets_say_little_about_has_a_sandwich(share, rng):
     y[:2] += [1e6, -0.7e6]
     w = rng.lognormal(0, 1, 40)
     w[1] = w[0]
-    expected = oracle.std_errors(X, y, w, oracle.huber(X, y, w))
+    expected = slow_errors(X, y, w, oracle.huber(X, y, w))
     np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-5)
 
 
+@both_kinds
 def test_outlying_assets_do_not_set_the_unit_of_what_is_singular(rng):
     X, w = np.ones((42, 1)), np.ones(42)
     X[:2] = 1e7
     y = rng.standard_normal(42)
     y[:2] += [1e12, -1e12]
-    expected = oracle.std_errors(X, y, w, oracle.huber(X, y, w))
+    expected = slow_errors(X, y, w, oracle.huber(X, y, w))
     np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("exposure", "shift"), [(5e-4, 0.3), (1e-3, 1e8)], ids=["residual", "rounding"]
+    ("exposure", "shift", "cov_type"),
+    [(5e-4, 0.3, "HC2"), (5e-4, 0.3, "sandwich"), (1e-3, 1e8, "sandwich")],
+    ids=["HC2", "residual", "rounding"],
 )
-def test_a_leverage_of_almost_one_has_a_sandwich(exposure, shift, rng):
-    # A small residual of row 7, or one that its rounding hides: row 8 has the factor too.
+def test_a_leverage_of_almost_one_has_a_sandwich(exposure, shift, cov_type, rng):
+    # A small residual of row 7, or one that its rounding hides: row 8 has the factor too. HC2
+    # divides what is then rounding by 1 - h.
     X, y, w = problems.mild(rng, 40, 3)
     X[:, 2] = 0
     X[7:9, 2] = [1.0, exposure]
     w[7:9] = 1.0
     y[7:9] += [shift, shift * exposure]
-    expected = oracle.std_errors(X, y, w, oracle.huber(X, y, w))
-    np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-5)
+    expected = oracle.std_errors(X, y, w, oracle.huber(X, y, w), cov_type=cov_type)
+    np.testing.assert_allclose(std_errors(X, y, w, cov_type=cov_type), expected, rtol=1e-5)
 
 
+@both_kinds
 @pytest.mark.parametrize("size", [0.3, 300.0, 3e4])
 def test_all_factors_that_lean_on_one_asset_have_no_sandwich(size, rng):
     X, y, w = problems.mild(rng, 40, 3)
@@ -359,6 +391,7 @@ def test_all_factors_that_lean_on_one_asset_have_no_sandwich(size, rng):
     assert np.isnan(std_errors(X, y, w)).all()
 
 
+@both_kinds
 @pytest.mark.parametrize("closeness", [1e-2, 1e-4, 1e-6, 1e-8, 1e-9])
 def test_factors_that_one_asset_alone_tells_apart(closeness):
     rng = np.random.default_rng(4)
@@ -369,6 +402,7 @@ def test_factors_that_one_asset_alone_tells_apart(closeness):
         assert np.isnan(std_errors(X, y, w)).tolist() == [True, False, True]
 
 
+@both_kinds
 def test_units_of_exposures_do_not_hide_what_leans_on_one_asset(rng):
     X, y, w = problems.mild(rng, 40, 3)
     X[:, 2] = X[:, 0]
@@ -377,6 +411,7 @@ def test_units_of_exposures_do_not_hide_what_leans_on_one_asset(rng):
     assert np.isnan(std_errors(X, y, w)).tolist() == [True, False, True]
 
 
+@both_kinds
 @pytest.mark.parametrize("closeness", [1e-4, 1e-6])
 def test_a_factor_of_outlying_assets_beside_collinear_ones(closeness, rng):
     X = rng.standard_normal((40, 4))
@@ -388,13 +423,15 @@ def test_a_factor_of_outlying_assets_beside_collinear_ones(closeness, rng):
     assert np.isnan(std_errors(X, y)).tolist() == [False, False, True, False]
 
 
+@both_kinds
 @pytest.mark.parametrize("n", [5, 7])
 def test_a_residual_of_zero_alone_hides_nothing(n):
     X, y = np.ones((n, 1)), np.arange(n) - n // 2.0
-    expected = oracle.std_errors(X, y, np.ones(n), oracle.huber(X, y))
+    expected = slow_errors(X, y, np.ones(n), oracle.huber(X, y))
     np.testing.assert_allclose(std_errors(X, y), expected, rtol=1e-7)
 
 
+@both_kinds
 def test_a_factor_of_one_asset_and_one_of_outlying_assets(rng):
     X = np.column_stack([rng.standard_normal(40), np.zeros(40), np.zeros(40), np.ones(40)])
     X[:2, 1] = X[7, 2] = 1.0
@@ -403,6 +440,7 @@ def test_a_factor_of_one_asset_and_one_of_outlying_assets(rng):
     assert np.isnan(std_errors(X, y)).tolist() == [False, True, True, False]
 
 
+@both_kinds
 def test_exact_fits_keep_r_squared_and_condition_number_only(rng):
     X = rng.standard_normal((30, 3))
     some = np.where(np.arange(30) < 8, rng.standard_normal(30), 0.0)
@@ -421,6 +459,7 @@ def test_exact_fits_keep_r_squared_and_condition_number_only(rng):
         assert trust.r_squared[0] == pytest.approx(r_squared, rel=1e-9)
 
 
+@both_kinds
 def test_periods_without_an_answer_have_nothing(rng):
     X, y, w = problems.mild(rng, 50, 3)
     X[2:22, 1] = X[2:22, 0]
@@ -444,30 +483,35 @@ def test_periods_without_an_answer_have_nothing(rng):
     np.testing.assert_array_equal(trust.std_errors[3], alone.std_errors[0])
 
 
+@both_kinds
 def test_out_of_iterations_keeps_the_inference_at_its_last_numbers(rng):
     X, y, w = problems.mild(rng, 50, 3)
     fits, trust = assess(X, y, w, max_iter=1)
     assert fits.status[0] == Status.max_iter
     last = oracle.Fit(fits.coefficients[0], fits.scale[0], np.ones(50), "max_iter")
-    np.testing.assert_allclose(trust.std_errors[0], oracle.std_errors(X, y, w, last), rtol=1e-8)
+    np.testing.assert_allclose(trust.std_errors[0], slow_errors(X, y, w, last), rtol=1e-8)
 
 
-def test_least_squares_with_a_scale_of_zero():
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich"])
+def test_least_squares_with_a_scale_of_zero(cov_type):
     X = np.eye(4)[[0, 1, 2, 3, 3]]
     y = np.array([5.0, 1.0, 2.0, 3.0, 4.0])
-    _, trust = assess(X, y, huber_t=np.inf)
+    _, trust = assess(X, y, huber_t=np.inf, cov_type=cov_type)
     assert np.isnan(trust.std_errors[0]).tolist() == [True, True, True, False]
-    theirs = sm.OLS(y, X).fit().get_robustcov_results("HC1").bse
-    assert trust.std_errors[0][3] == pytest.approx(theirs[3], rel=1e-10)
+    # HC2 by hand: two residuals of one half, each with a leverage of one half.
+    theirs = sm.OLS(y, X).fit().get_robustcov_results("HC1").bse[3]
+    expected = 0.5 if cov_type == "HC2" else theirs
+    assert trust.std_errors[0][3] == pytest.approx(expected, rel=1e-10)
     assert (trust.robustness_weights == 1).all()
 
 
+@both_kinds
 def test_least_squares_with_a_scale_of_rounding(rng):
     X = np.eye(4)[[0, 1, 2, 3, 3]] @ rng.standard_normal((4, 4))
     assert np.isnan(std_errors(X, rng.standard_normal(5), huber_t=np.inf)).all()
 
 
-@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich", "H1"])
 def test_standard_errors_too_large_to_hold_are_nan(cov_type, rng):
     y = rng.standard_normal(20)
     y = np.concatenate([y, -y]) * 1e155
@@ -477,6 +521,7 @@ def test_standard_errors_too_large_to_hold_are_nan(cov_type, rng):
     assert np.isfinite(trust.robustness_weights).all()
 
 
+@both_kinds
 def test_fitted_values_raise_no_warning():
     X = np.array([[np.inf, np.inf], [1e300, 1e300], [np.nan, 1.0], [1.0, 2.0]])
     with np.errstate(all="raise"):
@@ -488,7 +533,7 @@ def test_fitted_values_raise_no_warning():
 # --- units
 
 
-@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich", "H1"])
 @pytest.mark.parametrize("power", [-900, -300, -20, 20, 300, 900])
 def test_units_scale_the_standard_errors_and_nothing_else(cov_type, power, rng):
     X, y, w = problems.mild(rng, 40, 3)
@@ -639,7 +684,7 @@ def test_a_factor_that_inlying_assets_hardly_carry_has_no_error(size, known):
     X, starts = np.column_stack([np.ones(64), x]), np.array([0, 64])
     fits = fit_periods(X, y, None, starts, SolverOptions())
     assert fits.status[0] == Status.converged
-    trust = assess_periods(X, y, None, starts, fits, loss=Huber(1.345), cov_type="sandwich")
+    trust = assess_periods(X, y, None, starts, fits, loss=Huber(1.345), cov_type="HC2")
     assert trust.robustness_weights[:4].max() < 0.1
     assert np.isfinite(trust.std_errors[0]).tolist() == [True, known]
     if known:
@@ -657,7 +702,7 @@ def fit_and_assess(X, y, w, **options):
     return fits, assess_periods(X, y, w, starts, fits, loss=Huber(), **options)
 
 
-@pytest.mark.parametrize("cov_type", ["sandwich", "H1"])
+@pytest.mark.parametrize("cov_type", ["HC2", "sandwich", "H1"])
 def test_errors_of_combinations_are_those_of_the_coefficients_in_another_basis(cov_type, rng):
     # X = Z T has the coefficients b in its own basis and T b in that of Z.
     Z, w = rng.standard_normal((60, 3)) * [1e6, 1.0, 1e-6], rng.lognormal(0, 1, 60)

@@ -118,7 +118,7 @@ def test_a_period_has_the_same_bits_alone_and_in_any_company(k, cores, monkeypat
         rows = slice(starts[t], starts[t + 1])
         alone = everything(X[rows], y[rows], w[rows], np.array([0, starts[t + 1] - starts[t]]))
         for name, values in alone.items():
-            own = rows if name == "robustness_weights" else slice(t, t + 1)
+            own = rows if name in ("robustness_weights", "leverages") else slice(t, t + 1)
             np.testing.assert_array_equal(values, together[name][own], err_msg=f"{name} {t}")
 
 

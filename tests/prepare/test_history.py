@@ -129,7 +129,7 @@ def cut_squares(fits, half_life, min_periods, cut):
     """Squares of specific returns, an asset at a time, each cut at its own mean before it."""
     used = {
         (p, a): abs(u)
-        for p, a, _, u, r in fits.specific_returns.rows()
+        for p, a, _, u, r, _ in fits.specific_returns.rows()
         if u is not None and r is not None
     }
     typical = {
@@ -247,7 +247,7 @@ def by_robustness_weights(panel, fits):
     """The weights as they were made before, with defaults: squares cut by robustness weights."""
     options = {"shrinkage": 0.5, "half_life": None, "min_periods": 12, "max_ratio": 20.0}
     rows = fits.specific_returns.rows()
-    squares = {(p, a): (u * r) ** 2 for p, a, _, u, r in rows}
+    squares = {(p, a): (u * r) ** 2 for p, a, _, u, r, _ in rows}
     return panel.with_columns(pl.Series(WEIGHT, by_hand(panel, squares, None, **options)))
 
 

@@ -428,7 +428,7 @@ def test_the_first_cause_is_the_one_named_and_many_periods_are_counted():
 def test_out_of_steps_keeps_the_numbers_and_warns(monkeypatch):
     returns, exposures, weights, _ = market()
     few = SolverOptions(max_iter=1)
-    monkeypatch.setattr(adapter, "SolverOptions", lambda **_: few)
+    monkeypatch.setattr(adapter, "SolverOptions", lambda *_, **__: few)
     with pytest.warns(RuntimeWarning, match="12 of 12 periods .* max_iter: not converged after 1"):
         answer = run_monthly_factor_returns(returns, exposures, weights)
     with pytest.warns(RuntimeWarning, match="max_iter: not converged after 1 step"):

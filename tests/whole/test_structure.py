@@ -59,8 +59,16 @@ ORDER = {
         ("threads losses", "functions of numbers; what runs them side by side"),
         ("linalg scale series past_variance", "small systems, medians and series of arrays"),
         ("stacks state", "periods side by side: as they are given; as the iteration sees them"),
-        ("newton period_fits covariance", "a phase; the record of fits; variances given a fit"),
-        ("irls inference", "estimates the record; assesses it"),
+        (
+            "newton period_fits covariance distances",
+            "a phase; the record of fits; variances given a fit; how far exposures lie out",
+        ),
+        (
+            "irls inference redescend mm_covariance",
+            "estimates the record; assesses it; the same of the last stage of MM",
+        ),
+        ("mm", "a Huber fit for its start, then downhill from there"),
+        ("estimators", "either estimate by one call"),
         ("categories", "factors under a constraint are fits and assessments of other columns"),
         ("portfolios", "holdings of factors, those of categories included"),
     ),

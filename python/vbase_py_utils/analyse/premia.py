@@ -104,13 +104,12 @@ def check_lags(lags: object) -> None:
     check_number("lags", lags, expected, at_least=0, whole=True)
 
 
-def critical_value(n_periods: FloatArray | int, level: float = 0.95) -> FloatArray:
-    """Give the two-sided critical value of Student's t for the t-value of a premium.
+def critical_value(freedom: FloatArray, level: float = 0.95) -> FloatArray:
+    """Give the two-sided critical values of Student's t; NaN without a degree of freedom.
 
-    ``level``: the probability within the limits. The degrees of freedom are ``n_periods - 1``; NaN
-    for fewer than two periods.
+    ``level``: the probability within the limits. Infinite degrees of freedom: the normal
+    distribution.
     """
-    freedom = np.asarray(n_periods, dtype=np.float64) - 1
     quantile = stdtrit(np.where(freedom > 0, freedom, np.nan), (1 + level) / 2)
     return np.asarray(quantile, dtype=np.float64)
 

@@ -99,19 +99,22 @@ def read_table(
     asked: Mapping[str, str | None],
     values: Sequence[str],
     use: str | None = None,
+    *,
+    optional: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Collect a frame of the fits, or one like it: keys under our names, values as Float64.
 
     ``asked``: maps our names of the keys to names in the frame, the period first if there is one;
-    ``None`` is resolved by ``key_column``. ``use``: what needs the order of time, for the message,
-    if anything does. Raises PanelError for a missing column, values that are not numbers, and keys
-    that are missing or repeat.
+    ``None`` is resolved by ``key_column``. ``optional``: values that are null if the frame has no
+    such column. ``use``: what needs the order of time, for the message, if anything does. Raises
+    PanelError for a missing column, values that are not numbers, and keys that are missing or
+    repeat.
     """
     check_process()
 
     def keys_in(names: list[str]) -> dict[str, str]:
         # In a frame without the key, a value column may be at its position.
-        others = [name for name in names if name not in values]
+        others = [name for name in names if name not in (*values, *optional)]
         return {
             key: key_column(key, name, others, position)
             for position, (key, name) in enumerate(asked.items())
@@ -122,9 +125,16 @@ def read_table(
         own = {PERIOD: source.estimated.period, ASSET: source.estimated.asset}
         keys = {key: own_key(key, name, own.get(key, key)) for key, name in asked.items()}
     else:
-        given = as_frame(source, lambda names: [*keys_in(names).values(), *values], frame)
+        there = [*values, *optional]
+
+        def needed(names: list[str]) -> list[str]:
+            return [*keys_in(names).values(), *(name for name in there if name in names)]
+
+        given = as_frame(source, needed, frame)
         keys = keys_in(given.collect_schema().names())
     schema = given.collect_schema()
+    absent = [name for name in optional if name not in schema]
+    values = [*values, *(name for name in optional if name in schema)]
     columns = [*keys.values(), *values]
     missing = [name for name in columns if name not in schema]
     if missing:
@@ -142,7 +152,8 @@ def read_table(
     if use is not None:
         check_time_order(table[PERIOD], keys[PERIOD], use)
     numbers = pl.col(values).cast(pl.Float64)
-    return table.with_columns(pl.when(numbers.is_finite()).then(numbers))
+    nothing = (pl.lit(None, pl.Float64).alias(name) for name in absent)
+    return table.with_columns(pl.when(numbers.is_finite()).then(numbers), *nothing)
 
 
 def _check_keys(table: pl.DataFrame, keys: Mapping[str, str]) -> None:

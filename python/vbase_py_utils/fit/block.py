@@ -20,6 +20,8 @@ from vbase_py_utils.fit.schema import (
     FACTOR,
     FITTED,
     HOLDING,
+    LEVERAGE,
+    MAX_LEVERAGE,
     N_ASSETS,
     N_DOWNWEIGHTED,
     N_EXCLUDED,
@@ -33,7 +35,7 @@ from vbase_py_utils.fit.schema import (
     STATUS,
     STATUS_TYPE,
     fit_schema,
-    inner_std_errors,
+    inner_trust,
     portfolio_schema,
 )
 from vbase_py_utils.kernel.categories import (
@@ -42,8 +44,8 @@ from vbase_py_utils.kernel.categories import (
     fitted_with_families,
 )
 from vbase_py_utils.kernel.covariance import CovType
-from vbase_py_utils.kernel.inference import Inference, assess_periods
-from vbase_py_utils.kernel.irls import fit_periods
+from vbase_py_utils.kernel.estimators import estimate, estimate_and_assess
+from vbase_py_utils.kernel.inference import Inference, p_values
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.period_fits import (
     ANSWERED,
@@ -88,7 +90,7 @@ def fit_block(
         else:
             fits, trust = _fit_and_assess(block, options, cov_type, done)
             columns = _estimates(block, fits)
-            columns |= _full_columns(block, _fitted(block, fits), trust, spec)
+            columns |= _full_columns(block, _fitted(block, fits), fits, trust)
     schema = fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
     return pl.DataFrame(columns, schema=schema, nan_to_null=True)
 
@@ -112,7 +114,7 @@ def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None)
     """Fit the periods of a block without categories; ``done`` as for ``fit_block``."""
     X, y, w = block.arrays()
     with one_blas_thread():
-        return fit_periods(X, y, w, block.kept_starts, options, rows=block.kept, done=done)
+        return estimate(X, y, w, block.kept_starts, options, rows=block.kept, done=done)
 
 
 def _fit(block: BlockRows, options: SolverOptions, done: Done | None) -> PeriodFits:
@@ -137,21 +139,11 @@ def _fit_and_assess(
     block: BlockRows, options: SolverOptions, cov_type: CovType, done: Done | None
 ) -> tuple[PeriodFits, Inference]:
     """Fit the periods of a block, categories included, and assess the fits."""
-    if not block.spec.families:
-        fits = fit_rows(block, options, done)
-        # The arrays of a frame in several pieces are copies: never held twice.
-        X, y, w = block.arrays()
-        return fits, assess_periods(
-            X,
-            y,
-            w,
-            block.kept_starts,
-            fits,
-            loss=options.loss,
-            cov_type=cov_type,
-            rows=block.kept,
-        )
     X, y, w = block.arrays()
+    if not block.spec.families:
+        return estimate_and_assess(
+            X, y, w, block.kept_starts, options, rows=block.kept, done=done, cov_type=cov_type
+        )
     return fit_and_assess_families(
         X,
         block.members(),
@@ -176,19 +168,16 @@ def _fitted(block: BlockRows, fits: PeriodFits) -> FloatArray:
 
 
 def _full_columns(
-    block: BlockRows, fitted: FloatArray, trust: Inference, spec: PanelSpec
+    block: BlockRows, fitted: FloatArray, fits: PeriodFits, trust: Inference
 ) -> dict[str, Any]:
     """Build the columns that only a full fit has; ``fitted`` is for all rows of the block."""
-    weights = trust.robustness_weights
-    if block.usable is not None:
-        weights = np.full(len(fitted), np.nan)
-        weights[block.usable] = trust.robustness_weights
     with np.errstate(over="ignore", invalid="ignore"):
         specific = block.in_order(block.rows[RETURN]).to_numpy() - fitted
     per_row = {
         FITTED: _unless_infinite(fitted),
         SPECIFIC_RETURN: _unless_infinite(specific),
-        ROBUSTNESS_WEIGHT: weights,
+        ROBUSTNESS_WEIGHT: _of_all_rows(block, trust.robustness_weights),
+        LEVERAGE: _of_all_rows(block, trust.leverages),
     }
     number = pl.Series("number", np.repeat(np.arange(len(block.periods)), np.diff(block.starts)))
     lists = (
@@ -197,14 +186,25 @@ def _full_columns(
         .group_by("number", maintain_order=True)
         .agg(ASSET, *per_row)
     )
+    per_factor = np.hstack([trust.std_errors, trust.freedom, p_values(fits.coefficients, trust)])
     return {
         N_DOWNWEIGHTED: pl.Series(trust.n_downweighted).fill_nan(None).cast(pl.UInt32),
         R_SQUARED: trust.r_squared,
         ROBUST_R_SQUARED: trust.robust_r_squared,
+        MAX_LEVERAGE: lists[LEVERAGE].list.max(),
         CONDITION_NUMBER: trust.condition_numbers,
-        **dict(zip(inner_std_errors(spec), trust.std_errors.T, strict=True)),
+        **dict(zip(inner_trust(block.spec), per_factor.T, strict=True)),
         **lists.drop("number").to_dict(),
     }
+
+
+def _of_all_rows(block: BlockRows, values: FloatArray) -> FloatArray:
+    """Values of all rows of a block from those of the usable rows, NaN for the others."""
+    if block.usable is None:
+        return values
+    every = np.full(len(block.usable), np.nan)
+    every[block.usable] = values
+    return every
 
 
 def _unless_infinite(values: FloatArray) -> FloatArray:

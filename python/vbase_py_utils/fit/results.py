@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import isinf
 from typing import Generic, overload
 
 import polars as pl
@@ -13,11 +14,14 @@ import polars as pl
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.schema import (
     COEFFICIENTS,
+    DF,
     DIAGNOSTICS,
     FACTOR,
     FACTOR_RETURN,
     HOLDING,
+    MAX_LEVERAGE,
     N_ASSETS,
+    P_VALUE,
     R_SQUARED,
     REASON,
     ROBUST_R_SQUARED,
@@ -26,12 +30,13 @@ from vbase_py_utils.fit.schema import (
     STD_ERROR,
     T_STAT,
     Frame,
-    inner_std_errors,
+    inner_of,
     wide_columns,
 )
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.kernel.covariance import CovType
-from vbase_py_utils.kernel.period_fits import SolverOptions
+from vbase_py_utils.kernel.losses import DOWNWEIGHTED, Bisquare
+from vbase_py_utils.kernel.period_fits import Estimator, SolverOptions
 from vbase_py_utils.keys import ASSET, PERIOD, label
 from vbase_py_utils.panel import Family, PanelSpec
 from vbase_py_utils.text import one_line
@@ -66,6 +71,8 @@ class Estimated:
         ``None``, and its ``categories``.
     factors
         Names of all factors, in the order of the answer.
+    estimator, efficiency
+        "huber" or "mm", and the asymptotic efficiency of the MM estimate at the normal.
     huber_t
         Tuning constant in units of the residual scale; infinity: weighted least squares.
     cov_type
@@ -80,8 +87,22 @@ class Estimated:
     intercept: bool
     families: tuple[Family, ...]
     factors: tuple[str, ...]
+    estimator: Estimator
+    efficiency: float
     huber_t: float
     cov_type: CovType
+
+    @property
+    def downweighted_below(self) -> float:
+        """The robustness weight below which an asset counts as down-weighted."""
+        return DOWNWEIGHTED if self.estimator == "mm" else 1.0
+
+    @property
+    def downweighted_beyond(self) -> float:
+        """How many scales from zero a residual is beyond which an asset is down-weighted."""
+        if self.estimator == "mm":
+            return Bisquare.of(self.efficiency).downweighted_beyond
+        return self.huber_t
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,6 +143,8 @@ class CrossSectionFits(Generic[Frame]):
             intercept=spec.intercept,
             families=spec.families,
             factors=spec.factors,
+            estimator=self._options.estimator,
+            efficiency=self._options.efficiency,
             huber_t=self._options.huber_t,
             cov_type=self._cov_type,
         )
@@ -133,24 +156,31 @@ class CrossSectionFits(Generic[Frame]):
 
     @cached_property
     def coefficients(self) -> Frame:
-        """A row per period and factor: period, factor, factor_return, std_error, t_stat.
+        """A row per period and factor, with its error and a test that it is zero.
 
-        Factors are in the order given: intercept, exposures, categories. Standard errors are in
-        units of the factor return, and null for an exact fit. A sandwich error is also null if the
-        residuals carry no information about it: only one asset, or only outlying assets, are
-        exposed to the factor. With categories: if such assets could add more than 1 % to the
-        variance. A category without a usable row has no return and no error; the only category of
-        its family has a return and an error of zero, and no t-value.
+        Columns: period, factor, factor_return, std_error, t_stat, df, p_value. Factors are in the
+        order given: intercept, exposures, categories. Standard errors are in units of the factor
+        return. p_value is two-sided, by Student's t with df degrees of freedom: those of the
+        coefficient under "HC2", from 1 to n - k, else n - k.
+
+        All four are null for an exact fit, and, but with "H1", where the residuals carry no
+        information: only one asset, or only outlying assets, are exposed to the factor. With
+        categories: if such assets could add more than 1 % to the variance. A category without a
+        usable row has no return and no error; the only category of its family has a return and an
+        error of zero, and no t-value.
         """
         return self._under_own_names("coefficients")
 
     @cached_property
     def specific_returns(self) -> Frame:
-        """A row per row of the panel: period, asset, fitted, specific_return, robustness_weight.
+        """A row per row of the panel: what the fit makes of it.
 
-        Assets are in the order of the panel. A row that was left out has a fitted value if none of
-        its exposures is missing, a specific return if its return is not missing either, and no
-        robustness weight.
+        Columns: period, asset, fitted, specific_return, robustness_weight, leverage. Assets are in
+        the order of the panel. The leverage, from 0 to 1, is the share of a change of the return
+        that a least-squares fit with the same regression weights would follow: near 1, the fit goes
+        through the row whatever its return. A row that was left out has a fitted value if none of
+        its exposures is missing, a specific return if its return is not missing either, and neither
+        weight nor leverage.
         """
         return self._under_own_names("specific_returns")
 
@@ -159,10 +189,12 @@ class CrossSectionFits(Generic[Frame]):
         """A row per period: its assets, the quality of the fit, and how the fit ended.
 
         Columns: period, n_assets (used), n_excluded, n_downweighted (residual beyond huber_t
-        scales), scale (of residuals times sqrt of the weight), r_squared, robust_r_squared (about
-        the weighted mean return; below zero where that mean would fit better), condition_number
-        (of the weighted exposures, columns scaled to unit norm; one category of each family has no
-        column, and the number depends on which), n_iter, and status, one of
+        scales; of an MM estimate, with a robustness weight below one half), scale (of residuals
+        times sqrt of the weight), r_squared, robust_r_squared (about the weighted mean return;
+        below zero where that mean would fit better), max_leverage (the largest of specific_returns:
+        of one above 0.99, look at the exposures), condition_number (of the weighted exposures,
+        columns scaled to unit norm; one category of each family has no column, and the number
+        depends on which), n_iter, and status, one of
 
         - converged;
         - max_iter: out of steps; the numbers are those of the last step;
@@ -225,7 +257,10 @@ class CrossSectionFits(Generic[Frame]):
                 wide = {
                     FACTOR: pl.lit(list(self._spec.factors), dtype=pl.List(pl.String)),
                     FACTOR_RETURN: pl.concat_list(self._spec.inner_factors),
-                    STD_ERROR: pl.concat_list(inner_std_errors(self._spec)),
+                    **{
+                        kind: pl.concat_list(inner_of(kind, self._spec))
+                        for kind in (STD_ERROR, DF, P_VALUE)
+                    },
                 }
                 t_stat = pl.col(FACTOR_RETURN) / pl.col(STD_ERROR)
                 periods = periods.select(PERIOD, **wide).explode(*wide)
@@ -245,10 +280,10 @@ class CrossSectionFits(Generic[Frame]):
         )
 
     def __repr__(self) -> str:
-        return _as_text(*_summary(self._periods, self._spec))
+        return _as_text(*_summary(self._periods, self.estimated))
 
     def _repr_html_(self) -> str:
-        return _as_html(*_summary(self._periods, self._spec))
+        return _as_html(*_summary(self._periods, self.estimated))
 
 
 @overload
@@ -265,13 +300,15 @@ def inner_frame(
     return fits._inner(frame)
 
 
-def _summary(periods: pl.DataFrame | pl.LazyFrame, spec: PanelSpec) -> tuple[str, dict[str, str]]:
+def _summary(
+    periods: pl.DataFrame | pl.LazyFrame, estimated: Estimated
+) -> tuple[str, dict[str, str]]:
     """Write what was fitted on one screen; nothing is computed for a lazy result."""
-    factors = {"factors": _factor_names(spec.factors)}
+    how = {"factors": _factor_names(estimated.factors), "estimator": _method(estimated)}
     if isinstance(periods, pl.LazyFrame):
-        return "CrossSectionFits, lazy: collect() runs the fit", factors
+        return "CrossSectionFits, lazy: collect() runs the fit", how
     if periods.is_empty():
-        return "CrossSectionFits", {"periods": "0"} | factors
+        return "CrossSectionFits", {"periods": "0"} | how
     first, last = (one_line(label(end[PERIOD])) for end in (periods.head(1), periods.tail(1)))
     assets = periods[ASSET].explode().n_unique()
     usable, *medians = periods.select(pl.median(N_ASSETS, R_SQUARED, ROBUST_R_SQUARED)).row(0)
@@ -279,11 +316,41 @@ def _summary(periods: pl.DataFrame | pl.LazyFrame, spec: PanelSpec) -> tuple[str
     counts = periods.group_by(STATUS).len().sort(STATUS).rows()
     return "CrossSectionFits", {
         "periods": f"{periods.height:,} from {first} to {last}",
-        **factors,
+        **how,
         "assets": f"{assets:,}, median {usable:,.0f} used in a period",
         "status": ", ".join(f"{count:,} {status}" for status, count in counts),
         "R squared": f"median {r_squared}, robust {robust}",
+        "p < 0.05": _rejected(periods, len(estimated.factors)),
+        "leverage": _largest_leverage(periods),
     }
+
+
+def _method(estimated: Estimated) -> str:
+    """Name the estimator and the kind of its standard errors."""
+    if estimated.estimator == "mm":
+        return f"MM, efficiency {estimated.efficiency:g}"
+    if isinf(estimated.huber_t):
+        return f"least squares, {estimated.cov_type} errors"
+    return f"Huber {estimated.huber_t:g}, {estimated.cov_type} errors"
+
+
+def _rejected(periods: pl.DataFrame, n_factors: int) -> str:
+    """Say how many factor returns differ from zero at 5 %."""
+    names = [f"{P_VALUE} of x{j}" for j in range(n_factors)]
+    values = periods.select(pl.concat_list(names).explode()).to_series().drop_nulls()
+    if values.is_empty():
+        return "no factor return has a p-value"
+    share = int((values < 0.05).sum()) / len(values)
+    return f"{100 * share:.0f} % of {len(values):,} factor returns"
+
+
+def _largest_leverage(periods: pl.DataFrame) -> str:
+    """Say which period has the largest leverage."""
+    row = periods.select(pl.col(MAX_LEVERAGE).arg_max()).item()
+    if row is None:
+        return "none"
+    period = one_line(label(periods[PERIOD].slice(row, 1)))
+    return f"at most {periods[MAX_LEVERAGE][row]:.3g}, in {period}"
 
 
 def _as_text(title: str, lines: dict[str, str]) -> str:

@@ -31,8 +31,9 @@ def fit_schema(
             N_DOWNWEIGHTED: pl.UInt32(),
             R_SQUARED: pl.Float64(),
             ROBUST_R_SQUARED: pl.Float64(),
+            MAX_LEVERAGE: pl.Float64(),
             CONDITION_NUMBER: pl.Float64(),
-            **dict.fromkeys(inner_std_errors(spec), pl.Float64()),
+            **dict.fromkeys(inner_trust(spec), pl.Float64()),
             ASSET: pl.List(asset),
             **dict.fromkeys(SPECIFIC_RETURNS, pl.List(pl.Float64())),
         }
@@ -51,18 +52,19 @@ STATUS_TYPE = pl.Enum([status.name for status in Status])
 # Columns of a frame of period fits, besides the period and one per factor: in every fit,
 N_ASSETS, N_EXCLUDED, SCALE, N_ITER = "n_assets", "n_excluded", "scale", "n_iter"
 STATUS, REASON = "status", "reason"
-# in a full one, with a standard error per factor,
+# in a full one, with a standard error, degrees of freedom and a p-value per factor,
 N_DOWNWEIGHTED, CONDITION_NUMBER = "n_downweighted", "condition_number"
+MAX_LEVERAGE = "max_leverage"
 R_SQUARED, ROBUST_R_SQUARED = "r_squared", "robust_r_squared"
 # and, as lists over the period's rows, with the assets:
 FITTED, SPECIFIC_RETURN = "fitted", "specific_return"
-ROBUSTNESS_WEIGHT = "robustness_weight"
+ROBUSTNESS_WEIGHT, LEVERAGE = "robustness_weight", "leverage"
 # Columns of the coefficients and of the factor portfolios.
 FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT = "factor", "factor_return", "std_error", "t_stat"
-HOLDING = "holding"
+DF, P_VALUE, HOLDING = "df", "p_value", "holding"
 
-COEFFICIENTS = (FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT)
-SPECIFIC_RETURNS = (FITTED, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT)
+COEFFICIENTS = (FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT, DF, P_VALUE)
+SPECIFIC_RETURNS = (FITTED, SPECIFIC_RETURN, ROBUSTNESS_WEIGHT, LEVERAGE)
 DIAGNOSTICS = (
     N_ASSETS,
     N_EXCLUDED,
@@ -70,15 +72,21 @@ DIAGNOSTICS = (
     SCALE,
     R_SQUARED,
     ROBUST_R_SQUARED,
+    MAX_LEVERAGE,
     CONDITION_NUMBER,
     N_ITER,
     STATUS,
 )
 
 
-def inner_std_errors(spec: PanelSpec) -> list[str]:
-    """Names of the standard errors in a frame of period fits."""
-    return [f"std_error of {name}" for name in spec.inner_factors]
+def inner_of(kind: str, spec: PanelSpec) -> list[str]:
+    """Names in a frame of period fits of what there is for every factor: STD_ERROR, DF, P_VALUE."""
+    return [f"{kind} of {name}" for name in spec.inner_factors]
+
+
+def inner_trust(spec: PanelSpec) -> list[str]:
+    """Names of all these columns."""
+    return [name for kind in (STD_ERROR, DF, P_VALUE) for name in inner_of(kind, spec)]
 
 
 def wide_columns(spec: PanelSpec) -> list[pl.Expr]:

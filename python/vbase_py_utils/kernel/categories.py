@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vbase_py_utils.kernel.covariance import CovType
-from vbase_py_utils.kernel.inference import Inference, assess_periods
-from vbase_py_utils.kernel.irls import fit_periods
+from vbase_py_utils.kernel.estimators import estimate, estimate_and_assess
+from vbase_py_utils.kernel.inference import Inference
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.period_fits import PeriodFits, SolverOptions, fitted_values
 from vbase_py_utils.kernel.stacks import Exposures, columns_of
@@ -82,7 +82,11 @@ def fit_families(
     columns = columns_of(X)
     fits = PeriodFits.unanswered(len(starts) - 1, _n_factors(columns, families))
     for part in parts_of(columns, families, w, starts, rows, intercept=intercept):
-        _put_fits(fits, part, _fit_part(part, y, w, options, done))
+        part_w = None if w is None else w[part.rows]
+        part_fits = estimate(
+            part.X, y[part.rows], part_w, part.starts, options, done=done, n_numeric=len(columns)
+        )
+        _put_fits(fits, part, part_fits)
     return fits
 
 
@@ -105,38 +109,24 @@ def fit_and_assess_families(
     fits = PeriodFits.unanswered(n_periods, n_factors)
     trust = Inference.unknown(n_periods, n_factors, starts[-1])
     for part in parts_of(columns, families, w, starts, rows, intercept=intercept):
-        part_fits = _fit_part(part, y, w, options, done)
-        _put_fits(fits, part, part_fits)
-        part_trust = assess_periods(
+        part_fits, part_trust = estimate_and_assess(
             part.X,
             y[part.rows],
             None if w is None else w[part.rows],
             part.starts,
-            part_fits,
-            loss=options.loss,
+            options,
+            done=done,
             cov_type=cov_type,
+            n_numeric=len(columns),
             combinations=part.combinations,
         )
-        trust.std_errors[part.periods[:, None], part.present] = part_trust.std_errors
-        trust.robustness_weights[part.usable] = part_trust.robustness_weights
-        for name in ("r_squared", "robust_r_squared", "condition_numbers", "n_downweighted"):
-            getattr(trust, name)[part.periods] = getattr(part_trust, name)
+        _put_fits(fits, part, part_fits)
+        _put_trust(trust, part, part_trust)
     return fits, trust
 
 
 def _n_factors(columns: Sequence[FloatArray], families: Sequence[Members]) -> int:
     return len(columns) + sum(family.n_categories for family in families)
-
-
-def _fit_part(
-    part: Part,
-    y: FloatArray,
-    w: FloatArray | None,
-    options: SolverOptions,
-    done: Callable[[int], None] | None,
-) -> PeriodFits:
-    part_w = None if w is None else w[part.rows]
-    return fit_periods(part.X, y[part.rows], part_w, part.starts, options, done=done)
 
 
 def _put_fits(fits: PeriodFits, part: Part, part_fits: PeriodFits) -> None:
@@ -146,6 +136,16 @@ def _put_fits(fits: PeriodFits, part: Part, part_fits: PeriodFits) -> None:
     fits.collinear[at] = (part.named & part_fits.collinear[:, None, :]).any(axis=2)
     for name in ("scale", "n_iter", "status", "n_estimated"):
         getattr(fits, name)[part.periods] = getattr(part_fits, name)
+
+
+def _put_trust(trust: Inference, part: Part, part_trust: Inference) -> None:
+    """Put the assessment of a part into the record of all periods."""
+    for name in ("std_errors", "freedom"):
+        getattr(trust, name)[part.periods[:, None], part.present] = getattr(part_trust, name)
+    for name in ("robustness_weights", "leverages"):
+        getattr(trust, name)[part.usable] = getattr(part_trust, name)
+    for name in ("r_squared", "robust_r_squared", "condition_numbers", "n_downweighted"):
+        getattr(trust, name)[part.periods] = getattr(part_trust, name)
 
 
 def _combined(combinations: FloatArray, coefficients: FloatArray) -> FloatArray:

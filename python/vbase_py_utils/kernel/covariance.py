@@ -1,7 +1,8 @@
-"""Variances of coefficients: the sandwich and H1, and where residuals carry no information.
+"""Variances of coefficients, their degrees of freedom, and where residuals carry no information.
 
 On the whitened, scaled design, with z = u / s the residuals in units of the scale, so that no unit
-of the caller's matters.
+of the caller's matters. HC2, the default, divides each squared residual by what the leverage of its
+row leaves of its variance, and has degrees of freedom of its own for every coefficient.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vbase_py_utils.kernel.linalg import EPS, dots, invert, weighted_gram
+from vbase_py_utils.kernel.linalg import EPS, dots, invert, pieces, weighted_gram
 from vbase_py_utils.kernel.losses import FloatArray, Loss
 from vbase_py_utils.kernel.stacks import COLLINEAR_SHARE, Stack
 
-CovType = Literal["sandwich", "H1"]
+CovType = Literal["HC2", "sandwich", "H1"]
+DEFAULT_COV_TYPE: CovType = "HC2"
 
 # An eigenvalue of the inlying rows' A'A below this share of the largest is zero up to rounding: the
 # sums of thousands of rows leave some 1e-14 of it.
@@ -62,6 +64,14 @@ class Wanted:
         exponents[exponents == lowest] = 0
         return cls(np.ldexp(own, stack.to_b[:, None, :] - exponents[:, :, None]), exponents)
 
+    def directions(self, stack: Stack) -> FloatArray:
+        """Rows (P, q, k) whose products with a row a of A are q = c' (A A')^-1 a.
+
+        That is how far a change of the row's return moves what is wanted in a least-squares fit.
+        """
+        inverse = stack.coefficients(stack.inverse)
+        return inverse if self.of_design is None else np.asarray(self.of_design @ inverse)
+
     def from_design(self, directions: FloatArray, position: np.intp) -> FloatArray:
         """Combine directions (k, m) in the coefficients of the design of a period, to (q, m)."""
         return directions if self.of_design is None else self.of_design[position] @ directions
@@ -73,6 +83,67 @@ class Wanted:
         """
         share = 0.0 if self.of_design is None else UNKNOWN_SHARE
         variances[~(unknown <= share * variances)] = np.nan
+
+
+def leverages_and_freedom(stack: Stack, wanted: Wanted) -> tuple[FloatArray, FloatArray]:
+    """Leverages (P, n) of the rows, a' (A A')^-1 a, and degrees of freedom (P, q) of HC2.
+
+    The latter are (sum q^2)^2 / sum(q^4 / (1 - h)), with q as in ``Wanted.directions``, but at
+    least 1 and at most n - k: a lower bound of those of Bell and McCaffrey (2002) for independent
+    rows, by Cauchy and Schwarz. They equal n - k where all rows have the same leverage and the same
+    |q|, and g - 1 for the mean of g rows that have no other factor. NaN where every q is zero.
+    """
+    n_periods, k, n = stack.A.shape
+    directions = wanted.directions(stack)
+    # In units in which every sum q^2 is one.
+    unit = np.sqrt(((directions @ stack.gram) * directions).sum(axis=2))[:, :, None]
+    h, fourth = np.empty((n_periods, n)), np.empty(directions.shape[:2])
+    for some in pieces(stack.A):
+        A = stack.A[some]
+        projected = stack.inverse[some] @ A
+        if wanted.of_design is not None:
+            q = (directions[some] / unit[some]) @ A
+        elif stack.triangle is not None:
+            q = np.linalg.solve(stack.triangle[some], projected) / unit[some]
+        else:
+            q = projected / unit[some]
+        h[some] = np.multiply(projected, A, out=projected).sum(axis=1)
+        np.square(q, out=q)
+        np.square(q, out=q)
+        fourth[some] = (q @ (1.0 / left_by(h[some]))[:, :, None])[:, :, 0]
+    return np.clip(h, 0.0, 1.0), kept_freedom(1.0 / fourth, stack.sizes - k)
+
+
+def leverages(stack: Stack) -> FloatArray:
+    """Leverages (P, n) of the rows, a' (A A')^-1 a, in [0, 1]; their sum over a period is k."""
+    h = np.empty((len(stack.A), stack.A.shape[2]))
+    for some in pieces(stack.A):
+        projected = stack.inverse[some] @ stack.A[some]
+        h[some] = np.multiply(projected, stack.A[some], out=projected).sum(axis=1)
+    return np.clip(h, 0.0, 1.0)
+
+
+def left_by(h: FloatArray) -> FloatArray:
+    """1 - h: the share of a row's variance that is left in its residual, but for rounding > 0."""
+    return np.maximum(1.0 - h, EPS)
+
+
+def kept_freedom(freedom: FloatArray, most: NDArray[np.intp]) -> FloatArray:
+    """Keep degrees of freedom (P, q) between 1 and ``most`` (P,)."""
+    return np.asarray(np.clip(freedom, 1.0, np.maximum(most, 1)[:, None]))
+
+
+def freedom_without(
+    stack: Stack, wanted: Wanted, position: np.intp, h: FloatArray, forced: NDArray[np.intp]
+) -> FloatArray:
+    """Degrees of freedom (q,) of a period in which the ``forced`` rows have no residual."""
+    rest = np.delete(np.arange(stack.sizes[position]), forced)
+    directions = wanted.directions(stack)[position]
+    squares = (directions @ stack.A[position][:, rest]) ** 2
+    squares /= squares.sum(axis=1, keepdims=True)
+    freedom = 1.0 / (squares**2 / left_by(h[rest])).sum(axis=1)
+    most = stack.sizes[[position]] - stack.A.shape[1]
+    return np.asarray(kept_freedom(freedom[None, :], most)[0])
 
 
 def without_residual(
@@ -106,10 +177,13 @@ def h1_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) -> Flo
     return np.asarray(inflated[:, None] * (spread * wanted.of_design).sum(axis=2))
 
 
-def sandwich_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) -> FloatArray:
+def sandwich_variances(
+    stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted, leverages: FloatArray | None = None
+) -> FloatArray:
     """Sandwich variances (P, q) of what is wanted, in units of the squared scale.
 
-    NaN where the inlying rows carry too little information.
+    With ``leverages`` (P, n) those of HC2, else with the factor n / (n - k). NaN where the inlying
+    rows carry too little information.
     """
     A, n, k = stack.A, stack.sizes, stack.A.shape[1]
     inlying = weighted_gram(A, loss.psi_prime(z))
@@ -122,10 +196,15 @@ def sandwich_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) 
         triangle = np.eye(k) if stack.triangle is None else stack.triangle[position]
         directions = _without_rounding(np.linalg.solve(triangle, directions))
         null[position] = np.abs(z[position]).max() * np.linalg.solve(known, directions.T).T
-    bread, meat = stack.coefficients(inverse), weighted_gram(A, loss.psi(z) ** 2)
+    squares = loss.psi(z) ** 2
+    if leverages is None:
+        squares *= (n / (n - k))[:, None]
+    else:
+        squares /= left_by(leverages)
+    bread, meat = stack.coefficients(inverse), weighted_gram(A, squares)
     if wanted.of_design is not None:
         bread = wanted.of_design @ bread
-    variances: FloatArray = ((bread @ meat) * bread).sum(axis=2) * (n / (n - k))[:, None]
+    variances: FloatArray = ((bread @ meat) * bread).sum(axis=2)
     for position, directions in null.items():
         unknown = (wanted.from_design(directions, position) ** 2).sum(axis=1)
         wanted.forget(variances[position], unknown)
@@ -134,15 +213,15 @@ def sandwich_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) 
 
 def moved_alone(
     stack: Stack, position: np.intp, X: FloatArray, suspects: NDArray[np.intp]
-) -> FloatArray:
-    """How far (k, m) single rows move the coefficients of the design if they move by one scale.
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Find the m rows among the ``suspects`` of X (n, k) through which the fit must go.
 
-    These are the rows among the ``suspects`` of X (n, k) through which the fit must go: without one
-    of them the coefficients it moves are not determined, and its residual has no information about
-    their error.
+    Without one of them the coefficients it moves are not determined, and its residual has no
+    information about their error. Also gives how far (k, m) each moves the coefficients of the
+    design if it moves by one scale.
     """
     if not suspects.size:
-        return np.zeros((X.shape[1], 0))
+        return suspects, np.zeros((X.shape[1], 0))
     # Without weights, which would hide rows of little weight.
     exponents = np.frexp(np.abs(X).max(axis=0))[1]
     scaled = np.ldexp(X, -exponents)
@@ -151,7 +230,7 @@ def moved_alone(
     forced = suspects[(Q[suspects] ** 2).sum(axis=1) >= FULL_LEVERAGE]
     moved = _without_rounding(np.linalg.pinv(R) @ Q[forced].T) / norms[:, None]
     moved = np.ldexp(moved, (stack.exponents[position] - exponents)[:, None])
-    return np.asarray(moved / stack.root_w[position, forced])
+    return forced, np.asarray(moved / stack.root_w[position, forced])
 
 
 def _without_rounding(directions: FloatArray) -> FloatArray:

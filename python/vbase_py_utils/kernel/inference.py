@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr
 
 from vbase_py_utils.kernel.covariance import (
     CovType,
     Wanted,
+    freedom_without,
     h1_variances,
+    leverages_and_freedom,
     moved_alone,
     sandwich_variances,
     without_residual,
@@ -29,6 +32,7 @@ from vbase_py_utils.kernel.stacks import (
     Stack,
     columns_of,
     plan_stacks,
+    put_rows,
     stack_periods,
 )
 from vbase_py_utils.kernel.threads import run_together
@@ -38,14 +42,16 @@ from vbase_py_utils.kernel.threads import run_together
 class Inference:
     """How far to trust the fits of T periods on k exposures over N rows.
 
-    All are float, NaN in a period without an answer; in an exact fit only ``r_squared`` and
-    ``condition_numbers`` are numbers.
+    All are float, NaN in a period without an answer; in an exact fit only ``r_squared``,
+    ``condition_numbers`` and ``leverages`` are numbers.
 
     Attributes
     ----------
     std_errors
         (T, k) in units of the coefficients, or (T, q) of q combinations of them. NaN also where
         residuals carry no information.
+    freedom
+        Degrees of freedom, of the shape of ``std_errors``; NaN where these are not above zero.
     r_squared
         (T,) with the regression weights; NaN where all returns are equal.
     robust_r_squared
@@ -56,20 +62,36 @@ class Inference:
         (T,) rows with a robustness weight below one.
     robustness_weights
         (N,) in (0, 1].
+    leverages
+        (N,) of the weighted exposures, in [0, 1]; their sum over a period is k.
     """
 
     std_errors: FloatArray
+    freedom: FloatArray
     r_squared: FloatArray
     robust_r_squared: FloatArray
     condition_numbers: FloatArray
     n_downweighted: FloatArray
     robustness_weights: FloatArray
+    leverages: FloatArray
 
     @classmethod
     def unknown(cls, n_periods: int, n_errors: int, n_rows: int) -> Inference:
         """Nothing known yet of T periods, q standard errors each, over N rows."""
-        shapes = ((n_periods, n_errors), *[(n_periods,)] * 4, (n_rows,))
+        shapes = (*[(n_periods, n_errors)] * 2, *[(n_periods,)] * 4, *[(n_rows,)] * 2)
         return cls(*(np.full(shape, np.nan) for shape in shapes))
+
+    def forget_unknown(self) -> None:
+        """Put NaN for errors that are no numbers, and for degrees of freedom without an error."""
+        self.std_errors[~np.isfinite(self.std_errors)] = np.nan
+        self.freedom[~(self.std_errors > 0.0)] = np.nan
+
+
+def p_values(estimates: FloatArray, trust: Inference) -> FloatArray:
+    """Two-sided p-values (T, q) of estimates, by Student's t; NaN without a finite t-value."""
+    with np.errstate(all="ignore"):
+        t = np.abs(estimates / trust.std_errors)
+        return np.where(np.isfinite(t), 2.0 * stdtr(trust.freedom, -t), np.nan)
 
 
 def assess_periods(
@@ -89,10 +111,13 @@ def assess_periods(
     ``combinations`` (T, q, k): linear combinations of a period's coefficients whose standard errors
     are wanted instead of their own.
 
-    Standard errors: "sandwich", n/(n-k) W^-1 [sum psi_s(u)^2 a a'] W^-1 with W = sum psi' a a', is
-    consistent whatever the weights; "H1", statsmodels' default, for inverse-variance weights.
+    Standard errors: "HC2", W^-1 [sum psi_s(u)^2 / (1 - h) a a'] W^-1 with W = sum psi' a a' and h
+    the leverage, and degrees of freedom for each; "sandwich", without 1 - h but times n/(n-k). Both
+    are consistent whatever the weights. "H1", statsmodels' default, for inverse-variance weights.
+    The latter two have n - k degrees of freedom.
     R squared is 1 - sum w u^2 / sum w (y - mean_w y)^2; robust: w times the robustness weights.
-    Source: Huber and Ronchetti (2009), Robust Statistics, section 7.6.
+    Sources: Huber and Ronchetti (2009), Robust Statistics, section 7.6; MacKinnon and White (1985),
+    Journal of Econometrics 29, 305-325, for HC2.
     """
     block = Block(columns_of(X), y, w, starts, rows)
     n_periods, n_factors = fits.coefficients.shape
@@ -104,20 +129,23 @@ def assess_periods(
             stack, dependent = stack_periods(block, periods)
             if len(dependent.periods):
                 raise AssertionError("a period that was fitted has a design of full rank")
-            record.condition_numbers[periods] = _condition_numbers(stack)
+            record.condition_numbers[periods] = condition_numbers(stack)
+            wanted = Wanted.of(stack, combinations)
+            h, freedom = leverages_and_freedom(stack, wanted)
+            put_rows(block, periods, h, record.leverages)
             b = np.ldexp(fits.coefficients[periods], -stack.to_b)
             u = stack.y - (b[:, None, :] @ stack.design)[:, 0]
             held = np.isfinite(u).all(axis=1)  # else the estimate was too large to hold
-            record.r_squared[periods] = np.where(held, _r_squared(stack, u), np.nan)
+            record.r_squared[periods] = np.where(held, r_squared(stack, u), np.nan)
             held &= fits.status[periods] != Status.exact_fit
             if not held.all():
-                stack, b, u = stack[held], b[held], u[held]
-            wanted = Wanted.of(stack, combinations)
-            _assess_residuals(block, stack, b, u, record, loss, cov_type, wanted)
+                stack, b, u, h, freedom = stack[held], b[held], u[held], h[held], freedom[held]
+                wanted = Wanted.of(stack, combinations)
+            _assess_residuals(block, stack, b, u, record, loss, cov_type, wanted, h, freedom)
 
     sizes = np.where(np.isnan(fits.scale), 0, block.sizes)
     run_together(assess, plan_stacks(sizes, n_factors))
-    record.std_errors[~np.isfinite(record.std_errors)] = np.nan
+    record.forget_unknown()
     return record
 
 
@@ -130,8 +158,13 @@ def _assess_residuals(
     loss: Loss,
     cov_type: CovType,
     wanted: Wanted,
+    h: FloatArray,
+    freedom: FloatArray,
 ) -> None:
-    """Fill in what depends on the scale; b (P, k) of the design, residuals u (P, n)."""
+    """Fill in what depends on the scale.
+
+    b (P, k) of the design, residuals u (P, n), leverages h (P, n), degrees of freedom (P, q).
+    """
     periods = stack.periods
     if loss.is_quadratic:
         # Least squares has no use for the scale, which may then be zero.
@@ -145,23 +178,28 @@ def _assess_residuals(
     z = _at_corners(z, loss)
     weights = loss.weight(z)
     record.n_downweighted[periods] = np.count_nonzero(weights < 1.0, axis=1)
-    for own, period in zip(weights, periods, strict=True):
-        rows = slice(block.starts[period], block.starts[period + 1])
-        record.robustness_weights[rows] = own[: rows.stop - rows.start]
-    record.robust_r_squared[periods] = _r_squared(stack, u, weights)
+    put_rows(block, periods, weights, record.robustness_weights)
+    record.robust_r_squared[periods] = r_squared(stack, u, weights)
     if cov_type == "H1":
         variances = h1_variances(stack, z, loss, wanted)
     else:
-        variances = sandwich_variances(stack, z, loss, wanted)
+        own = h if cov_type == "HC2" else None
+        variances = sandwich_variances(stack, z, loss, wanted, own)
         for position, suspects in without_residual(stack, b, u, unit):
             X = block.exposures(periods[position])
-            moved = wanted.from_design(moved_alone(stack, position, X, suspects), position)
+            forced, moved = moved_alone(stack, position, X, suspects)
+            moved = wanted.from_design(moved, position)
             wanted.forget(variances[position], (moved**2).sum(axis=1))
+            if forced.size:
+                freedom[position] = freedom_without(stack, wanted, position, h[position], forced)
     errors = np.where(unit > 0.0, unit, np.nan)[:, None] * np.sqrt(variances)
     record.std_errors[periods] = np.ldexp(errors, wanted.exponents)
+    if cov_type != "HC2":
+        freedom = np.broadcast_to((stack.sizes - stack.A.shape[1])[:, None], freedom.shape)
+    record.freedom[periods] = freedom
 
 
-def _condition_numbers(stack: Stack) -> FloatArray:
+def condition_numbers(stack: Stack) -> FloatArray:
     """Ratio of the extreme singular values of each design, its rows scaled to unit norm."""
     norms = np.sqrt(np.einsum("pii->pi", stack.gram))
     squares = np.linalg.eigvalsh(stack.gram / (norms[:, :, None] * norms[:, None, :]))
@@ -173,7 +211,7 @@ def _condition_numbers(stack: Stack) -> FloatArray:
     return conditions
 
 
-def _r_squared(stack: Stack, u: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+def r_squared(stack: Stack, u: FloatArray, weights: FloatArray | None = None) -> FloatArray:
     """Share (P,) of the weighted variance explained, by residuals u (P, n); ``weights`` more.
 
     The mean of returns is that with all weights, and NaN stands for returns that are all equal.

@@ -18,9 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lstsq
 
-from vbase_py_utils.kernel.linalg import EPS, dots, solve, weighted_gram
+from vbase_py_utils.kernel.linalg import EPS, dots, least_squares, solve, weighted_gram
 from vbase_py_utils.kernel.losses import FloatArray, Loss
 from vbase_py_utils.kernel.newton import (
     FAST_RATE,
@@ -106,8 +105,9 @@ def fit_periods(
             fits.status[dependent.periods] = Status.rank_deficient
             fits.collinear[dependent.periods] = dependent.columns
             endings = _fit_stack(stack, options)
-            b = stack.coefficients(endings.b[:, :, None])[:, :, 0]
-            fits.coefficients[stack.periods] = np.ldexp(b, stack.to_b)
+            fits.coefficients[stack.periods] = np.ldexp(
+                stack.coefficients_of(endings.b), stack.to_b
+            )
             fits.scale[stack.periods] = np.ldexp(endings.s, stack.to_s)
             fits.n_iter[stack.periods] = endings.n_iter
             fits.status[stack.periods] = endings.status
@@ -173,7 +173,7 @@ def _start(stack: Stack, loss: Loss) -> Live:
     b = products(stack.inverse, products(A, y))
     u = y - combined(A, b)
     # A bound on the magnitude of rows: no exposure of the design and no return exceeds one.
-    largest = np.maximum(1.0, np.abs(stack.coefficients(b[:, :, None])).sum(axis=(1, 2)))
+    largest = np.maximum(1.0, np.abs(stack.coefficients_of(b)).sum(axis=1))
     spread = np.sqrt(dots(u, u) / stack.sizes)
     # The steps to come make up for the rounding of this one, unless there are none.
     close = (spread <= NEARLY_EXACT * largest) | loss.is_quadratic
@@ -220,19 +220,24 @@ def _row_sizes(stack: Stack, position: np.intp, b: FloatArray) -> FloatArray:
 
 
 def _collapsed(stack: Stack, live: Live) -> NDArray[np.bool_]:
-    """Whether the scale is no more than rounding of the typical row, or 1e-12 of the spread.
-
-    Typical is the upper quartile, so that a wild return does not hide the scale of all others; of
-    returns that are mostly zero it is the median of those that are not.
-    """
+    """Whether the scale is no more than rounding."""
     collapsed = (live.s <= live.suspect) & ~(live.newton.on | live.done)
     for i in np.flatnonzero(collapsed):
-        rows = _row_sizes(stack, live.position[i], live.b[i])
-        returns = np.abs(stack.y[live.position[i]])
-        typical = max(float(np.quantile(rows, 0.75)), float(np.median(returns[returns > 0])))
-        least = max(COLLAPSED * min(float(live.spread[i]), typical), ROUNDED * typical)
+        least = least_scale(stack, live.position[i], live.b[i], float(live.spread[i]))
         collapsed[i] = live.s[i] <= least
     return collapsed
+
+
+def least_scale(stack: Stack, position: np.intp, b: FloatArray, spread: float) -> float:
+    """Give the scale that is no more than rounding of the typical row, or 1e-12 of the ``spread``.
+
+    Typical is the upper quartile, so that a wild return does not hide the scale of all others; of
+    returns that are mostly zero it is the median of those that are not. ``b`` (k,) of A.
+    """
+    rows = _row_sizes(stack, position, b)
+    returns = np.abs(stack.y[position])
+    typical = max(float(np.quantile(rows, 0.75)), float(np.median(returns[returns > 0])))
+    return max(COLLAPSED * min(spread, typical), ROUNDED * typical)
 
 
 def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.bool_]:
@@ -331,7 +336,7 @@ def _step(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray, NDArray[np.bo
     # --- The step of IRLS, in delta form: db = p.
     p = solution[:, 0]
     for i in np.flatnonzero(refused & ~newton & ~live.done):
-        p[i] = _least_squares(A[i], u[i], weights[i])
+        p[i] = least_squares(A[i], u[i], weights[i])
     if not some_newton:
         return p, s, refused
 
@@ -346,16 +351,6 @@ def _step(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray, NDArray[np.bo
     refused = np.asarray(refused | ~(denominator > NEWTON_MIN_DENOMINATOR))
     # Where IRLS found its step another way, q may be infinite.
     return p + np.where(newton[:, None], (s_new - s)[:, None] * q, 0.0), s_new, refused
-
-
-def _least_squares(A: FloatArray, u: FloatArray, weights: FloatArray) -> FloatArray:
-    """Solve a weighted least-squares problem (k, n) without squaring its condition.
-
-    For a period whose outlying rows carry a direction nearly alone.
-    """
-    root = np.sqrt(weights)
-    b = lstsq((A * root).T, u * root, check_finite=False, lapack_driver="gelsy", cond=EPS)[0]
-    return np.asarray(b)
 
 
 def _downdated(live: Live, weights: FloatArray, loss: Loss) -> tuple[FloatArray, FloatArray]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from scipy.linalg import lstsq
 
 from vbase_py_utils.kernel.losses import FloatArray
 
@@ -22,17 +23,23 @@ def dots(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.asarray((a[:, None, :] @ b[:, :, None])[:, 0, 0])
 
 
+def pieces(A: FloatArray) -> Iterator[slice]:
+    """Cut the periods of A (P, k, n) into runs that stay in the cache."""
+    step = max(1, CACHE_CELLS // A[0].size) if len(A) else 1
+    for first in range(0, len(A), step):
+        yield slice(first, min(first + step, len(A)))
+
+
 def weighted_gram(A: FloatArray, weights: FloatArray) -> FloatArray:
     """Compute A W A' (P, k, k) of A (P, k, n), W diagonal (P, n), a few periods at a time."""
     gram = np.empty((len(A), A.shape[1], A.shape[1]))
-    step = max(1, CACHE_CELLS // A[0].size) if len(A) else 1
-    weighted = np.empty((min(step, len(A)), *A.shape[1:]))
-    for first in range(0, len(A), step):
-        some = A[first : first + step]
-        product = np.multiply(
-            some, weights[first : first + step, None, :], out=weighted[: len(some)]
-        )
-        np.matmul(product, some.transpose(0, 2, 1), out=gram[first : first + step])
+    weighted: FloatArray | None = None
+    for some in pieces(A):
+        if weighted is None:
+            weighted = np.empty((some.stop, *A.shape[1:]))
+        product = weighted[: some.stop - some.start]
+        np.multiply(A[some], weights[some, None, :], out=product)
+        np.matmul(product, A[some].transpose(0, 2, 1), out=gram[some])
     return gram
 
 
@@ -45,12 +52,12 @@ def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArr
     """
     k = matrices.shape[1]
     if k > MAX_ELIMINATED:
-        pivots = np.einsum("pii->pi", _each(np.linalg.cholesky, matrices)) ** 2
+        pivots = np.einsum("pii->pi", each(np.linalg.cholesky, matrices)) ** 2
         failed = ~(pivots > EPS * np.einsum("pii->pi", matrices)).all(axis=1)
         if failed.any():
             pivots[failed] = np.nan
             matrices = np.where(failed[:, None, None], np.eye(k), matrices)
-        solutions = _each(np.linalg.solve, matrices, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+        solutions = each(np.linalg.solve, matrices, right.transpose(0, 2, 1)).transpose(0, 2, 1)
         pivots[np.isnan(solutions).any(axis=(1, 2))] = np.nan
         return pivots, np.ascontiguousarray(solutions)
     # One elimination for all periods: the period is the last axis, one product a column.
@@ -64,7 +71,7 @@ def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArr
     return pivots.T, np.ascontiguousarray(rows[:, k:].transpose(2, 1, 0))
 
 
-def _each(function: Callable[..., Any], *arrays: FloatArray) -> FloatArray:
+def each(function: Callable[..., Any], *arrays: FloatArray) -> FloatArray:
     """Call a function of numpy.linalg on periods; NaN for those for which it raises."""
     try:
         return np.asarray(function(*arrays), dtype=np.float64)
@@ -72,10 +79,18 @@ def _each(function: Callable[..., Any], *arrays: FloatArray) -> FloatArray:
         n = len(arrays[0])
         if n == 1:
             return np.full_like(arrays[-1], np.nan)
-        parts = [
-            _each(function, *(a[h] for a in arrays)) for h in (slice(n // 2), slice(n // 2, n))
-        ]
+        parts = [each(function, *(a[h] for a in arrays)) for h in (slice(n // 2), slice(n // 2, n))]
         return np.concatenate(parts)
+
+
+def least_squares(A: FloatArray, u: FloatArray, weights: FloatArray) -> FloatArray:
+    """Solve a weighted least-squares problem (k, n) without squaring its condition.
+
+    For a period whose outlying rows carry a direction nearly alone.
+    """
+    root = np.sqrt(weights)
+    b = lstsq((A * root).T, u * root, check_finite=False, lapack_driver="gelsy", cond=EPS)[0]
+    return np.asarray(b)
 
 
 def invert(matrices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -86,3 +101,22 @@ def invert(matrices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     pivots, inverse = solve(matrices, np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape))
     one, other = (np.abs(m).sum(axis=2).max(axis=1) for m in (matrices, inverse))
     return pivots, inverse, np.where((pivots > 0).all(axis=1), one * other, np.nan)
+
+
+def scaled_inverse(matrices: FloatArray) -> FloatArray:
+    """Inverse of positive definite matrices (P, k, k) whose columns may have unlike units."""
+    both, _ = _equal_units(matrices)
+    return np.asarray(invert(matrices * both)[1] * both)
+
+
+def scaled_solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Solve such systems for right (P, k); pivots (P, k) in units of the diagonal, solutions."""
+    both, unit = _equal_units(matrices)
+    pivots, solutions = solve(matrices * both, (right * unit)[:, None])
+    return pivots, solutions[:, 0] * unit
+
+
+def _equal_units(matrices: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Powers of two that bring the diagonals near one: factors of the matrices, and of a side."""
+    unit = np.ldexp(1.0, -np.frexp(np.sqrt(np.einsum("pii->pi", matrices)))[1])
+    return unit[:, :, None] * unit[:, None, :], unit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from numbers import Real
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from vbase_py_utils.kernel.losses import HUBER_T, FloatArray, Huber, Loss
 from vbase_py_utils.kernel.stacks import Exposures, columns_of
 from vbase_py_utils.kernel.threads import run_together
+
+Estimator = Literal["huber", "mm"]
 
 
 class Status(IntEnum):
@@ -24,6 +27,8 @@ class Status(IntEnum):
     too_few_assets = 4
 
 
+# Below, a bisquare is no better than the start; above, it is hardly bounded any more.
+EFFICIENCIES = 0.3, 0.9999
 # The endings whose coefficients are the estimate.
 ANSWERED = (Status.converged.name, Status.exact_fit.name)
 
@@ -42,15 +47,22 @@ class SolverOptions:
         Stop when no fitted value moves by more than ``tol`` scales.
     max_iter
         The largest number of steps.
+    estimator
+        "huber", or "mm": the MM estimate that starts from a Huber fit.
+    efficiency
+        Asymptotic efficiency of the MM estimate at the normal, from 0.3 to 0.9999.
     """
 
     huber_t: float = HUBER_T
     tol: float = 1e-10
     max_iter: int = 1000
+    estimator: Estimator = "huber"
+    efficiency: float = 0.95
 
     def __post_init__(self) -> None:
         """Refuse values the solver has no meaning for; take any number type as a Python number."""
-        huber_t, tol, max_iter = (_float(self, name) for name in ("huber_t", "tol", "max_iter"))
+        names = ("huber_t", "tol", "max_iter", "efficiency")
+        huber_t, tol, max_iter, efficiency = (_float(self, name) for name in names)
         if not huber_t > 0:
             given = _short(self.huber_t)
             raise ValueError(f"huber_t is {given}, expected a number > 0 or infinity")
@@ -58,10 +70,15 @@ class SolverOptions:
             raise ValueError(f"tol is {_short(self.tol)}, expected a number between 0 and 1")
         if not (max_iter >= 1 and max_iter.is_integer()):
             raise ValueError(f"max_iter is {_short(self.max_iter)}, expected a whole number >= 1")
+        low, high = EFFICIENCIES
+        if not low <= efficiency <= high:
+            given = _short(self.efficiency)
+            raise ValueError(f"efficiency is {given}, expected a number from {low} to {high}")
         # A number of lower precision would carry it into the arithmetic.
         object.__setattr__(self, "huber_t", huber_t)
         object.__setattr__(self, "tol", tol)
         object.__setattr__(self, "max_iter", int(max_iter))
+        object.__setattr__(self, "efficiency", efficiency)
 
     @property
     def loss(self) -> Loss:

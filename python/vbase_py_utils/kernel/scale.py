@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vbase_py_utils.kernel.losses import FloatArray
+from vbase_py_utils.kernel.losses import Bisquare, FloatArray
 
 MAD_PER_SIGMA = 0.6744897501960817
 """Median of |z| for a standard normal z, the 0.75 quantile: makes the MAD estimate sigma."""
@@ -68,3 +68,45 @@ def mad_about_zero(u: FloatArray, ranks: Ranks | None = None) -> FloatArray:
         u = np.append(u, np.zeros(n % 2))[None, :]
         return np.asarray(mad_about_zero(u, Ranks.of(np.array([n]), u.size))[0])
     return scale_of(*ranks.middle(u))
+
+
+# Half of the residuals may be wrong before this scale breaks; the constant makes it consistent at
+# the normal. Rounded as in robustbase's lmrob.S.
+S_LOSS, S_SHARE = Bisquare(1.547645), 0.5
+S_STEPS = 200
+
+
+def s_scale(u: FloatArray, sizes: NDArray[np.intp], n_factors: int) -> FloatArray:
+    """Scale s (P,) with sum rho(u / s) = 0.5 (n - k), rho the bisquare of S_LOSS, at most one.
+
+    Residuals u (P, n), zero beyond their ``sizes``. Zero where too few residuals are above zero:
+    no positive scale is then small enough. The sum falls as s grows, so that the solution is
+    unique. Source: Rousseeuw and Yohai (1984), Robust regression by means of S-estimators.
+    """
+    wanted = S_SHARE * (sizes - n_factors)
+    s = np.zeros(len(u))
+    todo = np.flatnonzero(np.count_nonzero(u, axis=1) > wanted)
+    size, wanted = np.abs(u[todo]), wanted[todo]
+    # Newton's steps in log s from the mean size; where one leaves what is known to contain the
+    # solution, the middle of that.
+    x = np.log(size.sum(axis=1) / sizes[todo])
+    low, high = np.full(len(x), -np.inf), np.full(len(x), np.inf)
+    for _ in range(S_STEPS):
+        q = np.square(size * np.exp(-x)[:, None] / S_LOSS.c)
+        np.minimum(q, 1.0, out=q)
+        left = 1.0 - q
+        excess = (1.0 - left**3).sum(axis=1) - wanted
+        low, high = np.where(excess > 0, x, low), np.where(excess < 0, x, high)
+        slope = 6.0 * (q * left**2).sum(axis=1)
+        step = np.clip(excess / slope, -1.0, 1.0)
+        step[np.isnan(step)] = 0.0
+        new = x + step
+        out = ~((low <= new) & (new <= high))
+        new[out] = 0.5 * (low + high)[out]
+        done = np.abs(new - x) <= 2.0**-50
+        s[todo] = np.exp(new)
+        if done.all():
+            break
+        todo, size, wanted = todo[~done], size[~done], wanted[~done]
+        x, low, high = new[~done], low[~done], high[~done]
+    return s

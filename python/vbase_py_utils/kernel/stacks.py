@@ -140,6 +140,16 @@ class Stack:
             return b
         return np.asarray(np.linalg.solve(self.triangle, b), dtype=np.float64)
 
+    def coefficients_of(self, b: FloatArray) -> FloatArray:
+        """Coefficients of the design from those of A, both (P, k)."""
+        return self.coefficients(b[:, :, None])[:, :, 0]
+
+    def from_coefficients(self, b: FloatArray) -> FloatArray:
+        """Coefficients of A from those of the design, both (P, k)."""
+        if self.triangle is None:
+            return b
+        return np.asarray((self.triangle @ b[:, :, None])[:, :, 0])
+
     def row_sizes(self, position: np.intp, b: FloatArray) -> FloatArray:
         """Give the larger of |y| and |x|'|b|; times EPS it bounds the rounding of a residual.
 
@@ -148,6 +158,24 @@ class Stack:
         n = self.sizes[position]
         fitted: FloatArray = np.abs(b) @ np.abs(self.design[position, :, :n])
         return np.maximum(np.abs(self.y[position, :n]), fitted)
+
+
+def put_rows(
+    block: Block,
+    periods: NDArray[np.intp],
+    values: FloatArray,
+    where: FloatArray,
+    rows: NDArray[np.intp] | None = None,
+) -> None:
+    """Put values (P, n) of the rows of periods where they stand among all usable rows (M,).
+
+    With ``rows`` (M,), that list of the usable rows, where they stand among all rows (N,).
+    """
+    for own, period in zip(values, periods, strict=True):
+        place: slice | NDArray[np.intp] = slice(block.starts[period], block.starts[period + 1])
+        if rows is not None:
+            place = rows[place]
+        where[place] = own[: block.starts[period + 1] - block.starts[period]]
 
 
 def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp]]:
@@ -189,19 +217,19 @@ def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Depen
     """
     sizes = block.sizes[periods]
     width = int(widths(sizes[:1])[0])
-    values = _Layout(block, periods, width)
+    values = Layout(block, periods, width)
     y = values.of(block.y)
-    y_exponent = _exponents(y)
+    y_exponent = exponents_of(y)
     y = np.ldexp(y, -y_exponent[:, None])
     if block.w is None:
         root_w = (np.arange(width) < sizes[:, None]).astype(np.float64)
         weight_exponent = np.zeros(len(periods), dtype=np.int32)
     else:
         root_w = np.sqrt(values.of(block.w))
-        weight_exponent = _exponents(root_w)
+        weight_exponent = exponents_of(root_w)
         root_w = np.ldexp(root_w, -weight_exponent[:, None])
     y *= root_w
-    v_exponent = _exponents(y)
+    v_exponent = exponents_of(y)
     y = np.ldexp(y, -v_exponent[:, None])
     A = values.weighted(block.columns, root_w)
     gram, exponents = _scale_rows(A)
@@ -226,7 +254,7 @@ def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Depen
     return _in_orthogonal_coordinates(stack, np.flatnonzero(stack.ill))
 
 
-class _Layout:
+class Layout:
     """The rows of periods, to be laid side by side and padded with zeros to ``width`` columns."""
 
     def __init__(self, block: Block, periods: NDArray[np.intp], width: int) -> None:
@@ -263,7 +291,7 @@ class _Layout:
         return A
 
 
-def _exponents(values: FloatArray) -> NDArray[np.int32]:
+def exponents_of(values: FloatArray) -> NDArray[np.int32]:
     """Binary exponents e of the largest |value| m along the last axis: m / 2^e is in [0.5, 1)."""
     return np.asarray(np.frexp(np.maximum(values.max(axis=-1), -values.min(axis=-1)))[1])
 
@@ -276,7 +304,7 @@ def _scale_rows(A: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:
     low, high = SAFE_SQUARES
     safe = ((squares > low) & (squares < high)).all(axis=1)
     for p in np.flatnonzero(~safe):
-        coarse = _exponents(A[p])
+        coarse = exponents_of(A[p])
         A[p] = np.ldexp(A[p], -coarse[:, None])
         exponents[p] = np.frexp(np.sqrt(dots(A[p], A[p])))[1]
         exponents[p], A[p] = coarse + exponents[p], np.ldexp(A[p], -exponents[p][:, None])

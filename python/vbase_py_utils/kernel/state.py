@@ -143,15 +143,69 @@ class Live:
 
     def drop_done(self) -> None:
         """Leave out the periods that are done."""
-        _keep(self, ~self.done)
+        keep(self, ~self.done)
 
 
-def _keep(record: Live | NewtonPhase | Saved, which: NDArray[np.bool_]) -> None:
+@dataclass(slots=True)
+class Descent:
+    """The P periods of a stack whose bisquare estimate still takes steps, at a fixed scale.
+
+    Attributes
+    ----------
+    position
+        (P,) which periods of the stack they are.
+    done
+        (P,) whether the period has ended and only waits to be dropped.
+    A
+        (P, k, n) exposures, whitened and scaled.
+    b
+        (P, k) coefficients.
+    u
+        (P, n) residuals.
+    s
+        (P,) scale.
+    fixed
+        (P, n) the weights of rows that keep theirs, NaN for the others.
+    floor
+        (P, n) least weights in the matrix of IRLS.
+    newton
+        (P,) whether the next step is Newton's.
+    saved_b, saved_u
+        b and u where Newton began.
+    switch
+        (P,) Newton begins when a step moves no residual by more than ``switch`` scales.
+    last_change
+        (P,) how far the last step of IRLS moved the residuals.
+    reach
+        (P,) how far the next step of Newton may move them.
+    """
+
+    position: NDArray[np.intp]
+    done: NDArray[np.bool_]
+    A: FloatArray
+    b: FloatArray
+    u: FloatArray
+    s: FloatArray
+    fixed: FloatArray
+    floor: FloatArray
+    newton: NDArray[np.bool_]
+    saved_b: FloatArray
+    saved_u: FloatArray
+    switch: FloatArray
+    last_change: FloatArray
+    reach: FloatArray
+
+    def drop_done(self) -> None:
+        """Leave out the periods that are done."""
+        keep(self, ~self.done)
+
+
+def keep(record: Live | NewtonPhase | Saved | Descent, which: NDArray[np.bool_]) -> None:
     """Reduce every array of a record, and of the records in it, to the periods selected."""
     for field in fields(record):
         value = getattr(record, field.name)
         if isinstance(value, NewtonPhase | Saved):
-            _keep(value, which)
+            keep(value, which)
         else:
             setattr(record, field.name, value[which])
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from statistics import NormalDist
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 
 from vbase_py_utils.analyse.premia import N_PERIODS, Lags, check_lags, critical_value, fama_macbeth
 from vbase_py_utils.analyse.reading import AnyFrame, FactorReturns, Fits, floats, read_table
 from vbase_py_utils.arguments import check_number
 from vbase_py_utils.fit.results import CrossSectionFits
-from vbase_py_utils.fit.schema import FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT
+from vbase_py_utils.fit.schema import DF, FACTOR, FACTOR_RETURN, STD_ERROR, T_STAT
 from vbase_py_utils.keys import PERIOD
-from vbase_py_utils.panel import as_frame
 from vbase_py_utils.plots.axes import (
     COLOURS,
     GREY,
@@ -121,13 +120,15 @@ def confidence_bands(
     Parameters
     ----------
     coefficients
-        The frame ``coefficients`` of a fit (period, factor, factor_return, std_error), or the fits.
+        The frame ``coefficients`` of a fit (period, factor, factor_return, std_error and df), or
+        the fits.
     factors
         Names of the factors to draw. ``None`` draws all, or of more than three the three
         with the largest median absolute t-value.
     level
-        Confidence level of each period by itself, with normal quantiles: at 0.95, the band is the
-        factor return plus and minus 1.96 standard errors.
+        Confidence level of each period by itself: the band is the factor return plus and minus so
+        many standard errors as Student's t with df degrees of freedom asks, or, if the frame has no
+        df, the normal distribution: 1.96 at 0.95.
     period, ax
         As in ``cumulative_returns``.
 
@@ -159,9 +160,13 @@ def confidence_bands(
     check_number("level", level, expected, at_least=between[0], at_most=between[1])
     keys = {PERIOD: period, FACTOR: FACTOR}
     values = (FACTOR_RETURN, STD_ERROR)
-    table = read_table(coefficients, "coefficients", keys, values, "a chart over time")
+    table = read_table(
+        coefficients, "coefficients", keys, values, "a chart over time", optional=(DF,)
+    )
     periods, returns = unstacked(table, FACTOR_RETURN)
     _, errors = unstacked(table, STD_ERROR)
+    # Without degrees of freedom, the normal distribution.
+    _, freedom = unstacked(table.with_columns(pl.col(DF).fill_null(math.inf)), DF)
     names, shown = chosen(list(returns), factors), ""
     if factors is None and len(names) > MOST_BANDS:
         shown = f"{MOST_BANDS} of {len(names)} factors"
@@ -171,14 +176,14 @@ def confidence_bands(
         }
         names = foremost({name: _median(values) for name, values in t.items()}, MOST_BANDS)
     window = window_for(len(periods))
-    width = -NormalDist().inv_cdf((1 - level) / 2)
     ax = axes_for(ax)
     x = x_of(periods)
     middles = {name: running_mean(returns[name], window) for name in names}
     lines = draw_lines(ax, periods, middles, names[: len(COLOURS)], shown)
     reach = [np.array([])]
     for line, (name, middle) in zip(lines, middles.items(), strict=True):
-        margin = width * error_of_mean(errors[name], window)
+        error, of_mean = error_of_mean(errors[name], freedom[name], window)
+        margin = critical_value(of_mean, level) * error
         low, high = middle - margin, middle + margin
         ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
         alone = lone(low)
@@ -209,8 +214,8 @@ def t_values(premia: AnyFrame | Fits, *, lags: Lags = "auto", ax: Axes | None = 
     -------
     Axes
         A horizontal bar per factor, the first on top, and the two-sided 95 % limits: of Student's t
-        with ``n_periods - 1`` degrees of freedom, or of the normal distribution if the frame has no
-        ``n_periods``. Bars within the limits are grey; a missing t-value has no bar.
+        with ``df`` or ``n_periods - 1`` degrees of freedom, or of the normal distribution if the
+        frame has neither column. Bars within the limits are grey; a missing t-value has no bar.
 
     Raises
     ------
@@ -230,13 +235,10 @@ def t_values(premia: AnyFrame | Fits, *, lags: Lags = "auto", ax: Axes | None = 
     check_lags(lags)
     if isinstance(premia, CrossSectionFits):
         premia = fama_macbeth(premia, lags=lags)
-    wanted = (FACTOR, T_STAT, N_PERIODS)
-    frame = as_frame(premia, lambda names: [name for name in wanted if name in names], "premia")
-    counted = N_PERIODS in frame.collect_schema()
-    values = (T_STAT, N_PERIODS) if counted else (T_STAT,)
-    table = read_table(frame, "premia", {FACTOR: FACTOR}, values)
+    table = read_table(premia, "premia", {FACTOR: FACTOR}, (T_STAT,), optional=(DF, N_PERIODS))
     names, t = list(map(str, table[FACTOR])), floats(table[T_STAT])
-    limits = critical_value(floats(table[N_PERIODS]) if counted else np.full(len(names), np.inf))
+    freedom = pl.coalesce(DF, pl.col(N_PERIODS) - 1, math.inf)
+    limits = critical_value(table.select(freedom).to_series().to_numpy())
     ax = axes_for(ax, height=min(12, 1.6 + 0.25 * len(names)))
     there = np.flatnonzero(np.isfinite(t))
     colours = [COLOURS[0] if abs(t[bar]) > limits[bar] else LIGHT_GREY for bar in there]

@@ -108,14 +108,22 @@ def running_mean(values: FloatArray, window: int) -> FloatArray:
     return np.where(np.isfinite(values), np.nansum(windows / count[:, None], axis=1), np.nan)
 
 
-def error_of_mean(errors: FloatArray, window: int) -> FloatArray:
-    """Give the standard error of a running mean of independent estimates."""
+def error_of_mean(
+    errors: FloatArray, freedom: FloatArray, window: int
+) -> tuple[FloatArray, FloatArray]:
+    """Give the standard errors of running means of independent estimates, and their ``freedom``.
+
+    The degrees of freedom are those of Satterthwaite (1946), (sum s^2)^2 / sum(s^4 / df).
+    """
     windows, count = _windows(errors, window)
     # Scaled so that squares of any unit stay in range.
     unit = np.nanmax(windows, axis=1, initial=0)
-    squares = np.nansum((windows / np.where(unit > 0, unit, 1)[:, None]) ** 2, axis=1)
-    error: FloatArray = unit * np.sqrt(squares) / count
-    return error
+    squares = (windows / np.where(unit > 0, unit, 1)[:, None]) ** 2
+    total = np.nansum(squares, axis=1)
+    error: FloatArray = unit * np.sqrt(total) / count
+    spread = np.nansum(squares**2 / _windows(freedom, window)[0], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return error, np.where(spread > 0, total**2 / spread, np.inf)
 
 
 def running_median(values: FloatArray, window: int) -> FloatArray:

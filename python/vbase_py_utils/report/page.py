@@ -14,6 +14,7 @@ from vbase_py_utils.analyse.reading import Fits, read_factor_returns
 from vbase_py_utils.arguments import shown
 from vbase_py_utils.fit.results import CrossSectionFits, inner_frame
 from vbase_py_utils.fit.schema import (
+    LEVERAGE,
     N_ASSETS,
     N_DOWNWEIGHTED,
     N_EXCLUDED,
@@ -42,9 +43,9 @@ def write_report(
 
     The file opens from disk and loads nothing else; it follows the reader's light or dark mode, and
     prints. It shows what was estimated, over which span; the status of the periods, with the reason
-    for each that did not converge; the premia; charts; and the ten periods and ten assets that
-    outliers affected most, by the weight lost: one minus the robustness weight, summed. Needs the
-    extra ``plot``.
+    for each that did not converge; the premia; charts; the ten periods and ten assets that outliers
+    affected most, by the weight lost: one minus the robustness weight, summed; and the ten highest
+    leverages. Needs the extra ``plot``.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ def _page(given: Fits, title: str, lags: Lags) -> str:
     return environment.get_template("report.html").render(
         title=printable(title),
         estimated=fits.estimated,
-        robust=isfinite(fits.estimated.huber_t),
+        robust=isfinite(fits.estimated.downweighted_beyond),
         coverage=_coverage(fits),
         statuses=_records(fits.diagnostics.group_by(STATUS).len("periods").sort(STATUS)),
         bad_periods=_records(inner_frame(fits, "bad_periods")),
@@ -128,6 +129,7 @@ def _page(given: Fits, title: str, lags: Lags) -> str:
         pictures=list(pictures_of(fits, premia)),
         periods=_records(_worst_periods(fits)),
         assets=_records(_worst_assets(fits)),
+        leverages=_records(_highest_leverages(fits)),
         version=version("vbase-py-utils"),
     )
 
@@ -178,12 +180,19 @@ def _worst_assets(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
         .agg(
             (1 - weight).sum().alias("lost"),
             pl.len().alias("n_periods"),
-            (weight < 1).sum().alias(N_DOWNWEIGHTED),
+            (weight < fits.estimated.downweighted_below).sum().alias(N_DOWNWEIGHTED),
             *_at_least_weight(PERIOD),
         )
     )
     worst = worst.filter(pl.col("lost") > 0).sort("lost", ASSET, descending=[True, False])
     return worst.head(MOST_AFFECTED)
+
+
+def _highest_leverages(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
+    """Find the used rows with the highest leverages, in the columns of specific_returns."""
+    rows = inner_frame(fits, "specific_returns").drop_nulls([LEVERAGE, SPECIFIC_RETURN])
+    highest = rows.sort(LEVERAGE, PERIOD, descending=[True, False], maintain_order=True)
+    return highest.head(MOST_AFFECTED)
 
 
 def _weighted(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:

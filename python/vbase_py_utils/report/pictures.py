@@ -104,7 +104,8 @@ CHARTS = (
     _Chart(
         "Factor returns and their confidence bands",
         "With more than three factors, those with the largest median absolute t-value. The 95 % "
-        "bands are for each period by itself; with more than 250 periods, for running means.",
+        "bands, by Student's t, are for each period by itself; with more than 250 periods, for "
+        "running means.",
         lambda drawn, ax: plots.confidence_bands(drawn.fits, ax=ax),
         lambda drawn: _any_finite(drawn.fits.coefficients[STD_ERROR]),
     ),
@@ -146,7 +147,7 @@ def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> I
     drawn = _Drawn(fits, premia)
     if not _any_finite(fits.coefficients[FACTOR_RETURN]):
         return
-    beyond = 2 * NormalDist().cdf(-fits.estimated.huber_t)
+    beyond = 2 * NormalDist().cdf(-fits.estimated.downweighted_beyond)
     normal = f"; with normal residuals it would be {100 * beyond:.0f} %" if beyond > 0.005 else ""
     for chart in CHARTS:
         if chart.has_numbers(drawn):

@@ -7,7 +7,7 @@ values go to Polars, and the answer gets the caller's own index objects.
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
@@ -20,21 +20,26 @@ try:
 except ImportError as error:
     raise ImportError(needs(__name__, "pandas", "pandas")) from error
 
-from vbase_py_utils.arguments import shown
+from vbase_py_utils.arguments import check_choice
 from vbase_py_utils.errors import FitError, PanelError
 from vbase_py_utils.fit.query import fit_frame
 from vbase_py_utils.fit.schema import REASON, STATUS
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.kernel.losses import HUBER_T, FloatArray
-from vbase_py_utils.kernel.period_fits import ANSWERED, SolverOptions, Status
+from vbase_py_utils.kernel.period_fits import ANSWERED, Estimator, SolverOptions, Status
 from vbase_py_utils.keys import PERIOD
 from vbase_py_utils.panel import PanelSpec
+from vbase_py_utils.stats.checks import (
+    as_floats,
+    require,
+    require_finite,
+    require_no_negative,
+    require_unique,
+)
 from vbase_py_utils.text import one_line, quoted
 
 Positions = NDArray[np.intp]
 
-# What pandas infers for object columns that hold numbers.
-NUMBER_KINDS = {"floating", "integer", "mixed-integer-float", "decimal", "boolean", "empty"}
 # The most periods that a warning lists for one reason.
 WARNED_PERIODS = 20
 
@@ -44,6 +49,9 @@ def run_cross_sectional_regression(
     factor_loadings: pd.DataFrame,
     weights: pd.Series[Any],
     huber_t: float = HUBER_T,
+    *,
+    estimator: Estimator = SolverOptions.estimator,
+    efficiency: float = SolverOptions.efficiency,
 ) -> pd.Series[float]:
     """Estimate the factor returns of one cross-section by a weighted Huber regression.
 
@@ -57,6 +65,9 @@ def run_cross_sectional_regression(
         Regression weight per asset, >= 0, proportional to 1 / variance; 0 leaves the asset out.
     huber_t
         Tuning constant in units of the residual scale; infinity gives weighted least squares.
+    estimator, efficiency
+        "huber", or "mm" for an estimate that wrong exposures cannot move either, and its asymptotic
+        efficiency at the normal; as in ``factor_returns``.
 
     Returns
     -------
@@ -93,21 +104,22 @@ def run_cross_sectional_regression(
     Name: factor_returns, dtype: float64
     """
     check_process()
-    _require(asset_returns, pd.Series, "asset_returns")
-    _require(factor_loadings, pd.DataFrame, "factor_loadings")
-    _require(weights, pd.Series, "weights")
+    require(asset_returns, pd.Series, "asset_returns")
+    require(factor_loadings, pd.DataFrame, "factor_loadings")
+    require(weights, pd.Series, "weights")
     index = factor_loadings.index
     if len(index) == 0:
         raise ValueError("factor_loadings is empty, expected at least one asset")
-    X = _as_floats(factor_loadings, "factor_loadings")
+    X = as_floats(factor_loadings, "factor_loadings")
     y = _aligned(asset_returns, index, "asset_returns")
     w = _aligned(weights, index, "weights")
     for name, values in (("factor_loadings", X), ("asset_returns", y), ("weights", w)):
-        _require_finite(values, name, index, factor_loadings.columns)
-    _require_no_negative(w, index, "weights")
+        require_finite(values, name, index, factor_loadings.columns)
+    require_no_negative(w, index, "weights")
     n = len(index)
     rows = _LongPanel(np.zeros(n, np.intp), np.arange(n), y, X, w)
-    fits, values = _fit(rows, factor_loadings.columns, huber_t)
+    options = _options(huber_t, estimator, efficiency)
+    fits, values = _fit(rows, factor_loadings.columns, options)
     status, reason = fits[STATUS][0], fits[REASON][0]
     if status == Status.max_iter.name:
         warnings.warn(f"{status}: {reason}", RuntimeWarning, stacklevel=2)
@@ -121,6 +133,9 @@ def run_monthly_factor_returns(
     exposures_df: pd.DataFrame,
     weights_df: pd.DataFrame | pd.Series[Any],
     huber_t: float = HUBER_T,
+    *,
+    estimator: Estimator = SolverOptions.estimator,
+    efficiency: float = SolverOptions.efficiency,
 ) -> pd.DataFrame:
     """Estimate the factor returns of every period by weighted Huber regressions.
 
@@ -135,6 +150,9 @@ def run_monthly_factor_returns(
         a Series, or a DataFrame, whose first column is used.
     huber_t
         Tuning constant in units of the residual scale; infinity gives weighted least squares.
+    estimator, efficiency
+        "huber", or "mm" for an estimate that wrong exposures cannot move either, and its asymptotic
+        efficiency at the normal; as in ``factor_returns``.
 
     Returns
     -------
@@ -178,8 +196,8 @@ def run_monthly_factor_returns(
     2023-02  0.0399
     """
     check_process()
-    _require(returns_df, pd.DataFrame, "returns_df")
-    _require(exposures_df, pd.DataFrame, "exposures_df")
+    require(returns_df, pd.DataFrame, "returns_df")
+    require(exposures_df, pd.DataFrame, "exposures_df")
     weights = _first_column(weights_df)
     periods, assets, factors = returns_df.columns, returns_df.index, exposures_df.columns
     for labels, whose in ((periods, "the columns"), (assets, "the index")):
@@ -188,19 +206,20 @@ def run_monthly_factor_returns(
                 f"{whose} of returns_df is a MultiIndex with {labels.nlevels} levels, "
                 "expected assets x periods with one label each"
             )
-        _require_unique(labels, f"{whose} of returns_df")
+        require_unique(labels, f"{whose} of returns_df")
 
     t, i = _positions(exposures_df.index, periods, assets, "exposures_df")
     w, weighted = _weights_at(t, i, exposures_df.index, weights, returns_df)
     known = (t >= 0) & (i >= 0)
     t_known, i_known = t[known], i[known]
-    y = _as_floats(returns_df, "returns_df")[i_known, t_known]
-    X = _as_floats(exposures_df, "exposures_df")[known]
+    y = as_floats(returns_df, "returns_df")[i_known, t_known]
+    X = as_floats(exposures_df, "exposures_df")[known]
+    options = _options(huber_t, estimator, efficiency)
     try:
-        fits, estimates = _fit(_LongPanel(t_known, i_known, y, X, w[known]), factors, huber_t)
+        fits, estimates = _fit(_LongPanel(t_known, i_known, y, X, w[known]), factors, options)
     except PanelError:
         # The panel has positions only: report repeated keys under the caller's labels.
-        _require_unique(exposures_df.index, "the index of exposures_df")
+        require_unique(exposures_df.index, "the index of exposures_df")
         raise
     values = np.full((len(periods), len(factors)), np.nan)
     values[fits[PERIOD].to_numpy()] = estimates
@@ -211,6 +230,12 @@ def run_monthly_factor_returns(
             message += _label_hint(periods, exposures_df.index)
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return pd.DataFrame(values, index=periods, columns=factors)
+
+
+def _options(huber_t: float, estimator: Estimator, efficiency: float) -> SolverOptions:
+    """Check the options of the estimate."""
+    check_choice("estimator", estimator, get_args(Estimator))
+    return SolverOptions(huber_t, estimator=estimator, efficiency=efficiency)
 
 
 class _LongPanel(NamedTuple):
@@ -224,7 +249,7 @@ class _LongPanel(NamedTuple):
 
 
 def _fit(
-    rows: _LongPanel, factors: pd.Index[Any], huber_t: float
+    rows: _LongPanel, factors: pd.Index[Any], options: SolverOptions
 ) -> tuple[pl.DataFrame, FloatArray]:
     """Fit the panel: one row per period position that occurs, and the estimates (T, k)."""
     names = _exposure_names(factors)
@@ -236,7 +261,7 @@ def _fit(
     _, spec = PanelSpec.resolve(
         panel, names, returns=returns, weights=weights, period=period, asset=asset
     )
-    fits = fit_frame(panel, spec, SolverOptions(huber_t=huber_t))
+    fits = fit_frame(panel, spec, options)
     return fits, fits.select(spec.inner_exposures).to_numpy()
 
 
@@ -277,11 +302,11 @@ def _weights_at(
 
     ``t`` and ``i``: the positions of the exposures' ``index`` in the labels of ``returns_df``.
     """
-    w = _as_floats(weights.to_frame(), "weights_df")[:, 0]
-    _require_no_negative(w, weights.index, "weights_df")
+    w = as_floats(weights.to_frame(), "weights_df")[:, 0]
+    require_no_negative(w, weights.index, "weights_df")
     if weights.index.equals(index):
         return w, t
-    _require_unique(weights.index, "the index of weights_df")
+    require_unique(weights.index, "the index of weights_df")
     periods, assets = returns_df.columns, returns_df.index
     t_weight, i_weight = _positions(weights.index, periods, assets, "weights_df")
     known = (t_weight >= 0) & (i_weight >= 0)
@@ -310,7 +335,7 @@ def _reasons(
 
 def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatArray:
     """Values of ``series`` in the order of ``index``, the index of factor_loadings."""
-    values = _as_floats(series.to_frame(), name)[:, 0]
+    values = as_floats(series.to_frame(), name)[:, 0]
     if series.index.equals(index):
         return values
     if len(series) != len(index):
@@ -319,7 +344,7 @@ def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatAr
             "expected the same labels"
         )
     for whose, labels in ((name, series.index), ("factor_loadings", index)):
-        _require_unique(labels, f"the index of {whose}, which differs from the others")
+        require_unique(labels, f"the index of {whose}, which differs from the others")
     order = series.index.get_indexer(index)
     if (order < 0).any():
         strangers = index[order < 0]
@@ -330,61 +355,13 @@ def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatAr
     return values[order]
 
 
-def _as_floats(frame: pd.DataFrame, name: str) -> FloatArray:
-    """Values (rows, columns) as float64, missing ones NaN; may be a view, so do not write to it."""
-    for j, dtype in enumerate(frame.dtypes):
-        plain = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
-        if not plain:
-            kind = pd.api.types.infer_dtype(frame.iloc[:, j], skipna=True)
-            if kind not in NUMBER_KINDS:
-                raise PanelError.not_numeric(name, str(frame.columns[j]), dtype)
-    if any(pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes):
-        # Object columns may hold pd.NA, which float() refuses.
-        return np.where(frame.isna(), np.nan, frame.to_numpy(dtype=object)).astype(np.float64)
-    return frame.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
 def _first_column(weights: pd.DataFrame | pd.Series[Any]) -> pd.Series[Any]:
     if isinstance(weights, pd.Series):
         return weights
-    _require(weights, pd.DataFrame, "weights_df")
+    require(weights, pd.DataFrame, "weights_df")
     if weights.shape[1] == 0:
         raise ValueError("weights_df has no column, expected the weights in its first")
     return weights.iloc[:, 0]
-
-
-def _require(value: object, kind: type, name: str) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} is {shown(value)}, expected a pandas {kind.__name__}")
-
-
-def _require_unique(labels: pd.Index[Any], name: str) -> None:
-    if not labels.is_unique:
-        repeated = labels[labels.duplicated(keep=False)]
-        raise PanelError(
-            f"labels repeat in {len(repeated)} places of {name}, "
-            f"for example {quoted(repeated[0])}; expected each label once"
-        )
-
-
-def _require_finite(
-    values: FloatArray, name: str, index: pd.Index[Any], columns: pd.Index[Any]
-) -> None:
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        column = f", column {quoted(columns[bad[0][1]])}" if values.ndim > 1 else ""
-        raise ValueError(
-            f"{name} has {len(bad)} missing or infinite values, "
-            f"for example at {quoted(index[bad[0][0]])}{column}; expected finite numbers"
-        )
-
-
-def _require_no_negative(weights: FloatArray, index: pd.Index[Any], name: str) -> None:
-    negative = np.flatnonzero((weights < 0) & np.isfinite(weights))
-    if negative.size:
-        first = negative[0]
-        example = f"{weights[first]} at {quoted(index[first])}"
-        raise PanelError.negative_weights(name, negative.size, example)
 
 
 def _spelled_out(reasons: dict[int, str], periods: pd.Index[Any]) -> str:

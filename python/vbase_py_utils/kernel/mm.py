@@ -1,0 +1,220 @@
+"""The MM estimate: a wrong exposure cannot move it far, nor can a wrong return.
+
+A Huber fit bounds what a wrong return does. This estimate starts from a Huber fit in which rows of
+outlying exposures have next to no weight, takes a scale that half of the rows may not spoil, and
+ends at the solution of the bisquare, which ignores rows far out, that lies downhill from the start.
+Nothing in it is random. Sources: Yohai (1987), Annals of Statistics 15, 642-656; for the start,
+Raymaekers and Rousseeuw (2021), see ``distances``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vbase_py_utils.kernel.covariance import Wanted, leverages
+from vbase_py_utils.kernel.distances import exposure_weights
+from vbase_py_utils.kernel.inference import Inference, condition_numbers, r_squared
+from vbase_py_utils.kernel.irls import COLLAPSED, ROUNDED, fit_periods, least_scale
+from vbase_py_utils.kernel.linalg import dots
+from vbase_py_utils.kernel.losses import DOWNWEIGHTED, Bisquare, FloatArray
+from vbase_py_utils.kernel.mm_covariance import FinalWeights, mm_variances
+from vbase_py_utils.kernel.period_fits import PeriodFits, SolverOptions, Status
+from vbase_py_utils.kernel.redescend import LEAST_WEIGHT, fixed_weights, redescend
+from vbase_py_utils.kernel.scale import s_scale
+from vbase_py_utils.kernel.stacks import (
+    Block,
+    Exposures,
+    Layout,
+    Stack,
+    columns_of,
+    exponents_of,
+    plan_stacks,
+    put_rows,
+    stack_periods,
+    widths,
+)
+from vbase_py_utils.kernel.state import combined
+from vbase_py_utils.kernel.threads import run_together
+
+# The least weight of a row in the start, in units of the largest of its period.
+TINY = 1e-300
+
+
+def fit_mm(
+    X: Exposures,
+    y: FloatArray,
+    w: FloatArray | None,
+    starts: NDArray[np.intp],
+    options: SolverOptions,
+    rows: NDArray[np.intp] | None = None,
+    done: Callable[[int], None] | None = None,
+    *,
+    n_numeric: int | None = None,
+) -> PeriodFits:
+    """Estimate every period of a block; arguments as for ``fit_periods``.
+
+    The first ``n_numeric`` columns of X, ``None``: all, hold numbers, in which a value can lie far
+    out; the others are categories.
+    """
+    return _fit(Block(columns_of(X), y, w, starts, rows), options, done, n_numeric, None, None)
+
+
+def fit_and_assess_mm(
+    X: Exposures,
+    y: FloatArray,
+    w: FloatArray | None,
+    starts: NDArray[np.intp],
+    options: SolverOptions,
+    rows: NDArray[np.intp] | None = None,
+    done: Callable[[int], None] | None = None,
+    *,
+    n_numeric: int | None = None,
+    combinations: FloatArray | None = None,
+) -> tuple[PeriodFits, Inference]:
+    """Estimate every period of a block as ``fit_mm``, and assess how far to trust it.
+
+    ``combinations`` as for ``assess_periods``. Weights below DOWNWEIGHTED count as down-weighted.
+    """
+    block = Block(columns_of(X), y, w, starts, rows)
+    n_errors = len(block.columns) if combinations is None else combinations.shape[1]
+    trust = Inference.unknown(len(starts) - 1, n_errors, starts[-1])
+    fits = _fit(block, options, done, n_numeric, trust, combinations)
+    trust.forget_unknown()
+    return fits, trust
+
+
+def _fit(
+    block: Block,
+    options: SolverOptions,
+    done: Callable[[int], None] | None,
+    n_numeric: int | None,
+    trust: Inference | None,
+    combinations: FloatArray | None,
+) -> PeriodFits:
+    """Estimate every period, and fill in ``trust`` if there is one."""
+    start_weights, in_start = _start_weights(block, block.columns[:n_numeric])
+    huber = replace(options, estimator="huber")
+    fits = fit_periods(block.columns, block.y, start_weights, block.starts, huber, block.rows, done)
+
+    def finish(periods: NDArray[np.intp]) -> None:
+        with np.errstate(all="ignore"):
+            stack, dependent = stack_periods(block, periods)
+            for lost in (fits.coefficients, fits.scale):
+                lost[dependent.periods] = np.nan
+            fits.status[dependent.periods] = Status.rank_deficient
+            fits.collinear[dependent.periods] = dependent.columns
+            _finish(block, stack, in_start, fits, options, trust, combinations)
+
+    answered = np.isfinite(fits.coefficients).all(axis=1)
+    sizes = np.where(answered, block.sizes, 0)
+    run_together(finish, plan_stacks(sizes, len(block.columns)))
+    return fits
+
+
+def _start_weights(
+    block: Block, numeric: Sequence[FloatArray]
+) -> tuple[FloatArray | None, FloatArray]:
+    """Regression weights of the start (N,), and by the exposures of the usable rows (M,) alone."""
+    by_exposure = np.ones(block.starts[-1])
+    start_weights = np.ones(len(block.y)) if block.w is None else block.w.copy()
+
+    def weigh(periods: NDArray[np.intp]) -> None:
+        with np.errstate(all="ignore"):
+            width = int(widths(block.sizes[periods[:1]])[0])
+            own = exposure_weights(block, periods, width, numeric)
+            put_rows(block, periods, own, by_exposure)
+            if block.w is not None:
+                w = Layout(block, periods, width).of(block.w)
+                own = np.maximum(np.ldexp(w, -exponents_of(w)[:, None]) * own, TINY)
+            put_rows(block, periods, own, start_weights, block.rows)
+
+    run_together(weigh, plan_stacks(block.sizes, len(block.columns)))
+    if block.w is None and (by_exposure == 1.0).all():
+        return None, by_exposure
+    return start_weights, by_exposure
+
+
+def _finish(
+    block: Block,
+    stack: Stack,
+    in_start: FloatArray,
+    fits: PeriodFits,
+    options: SolverOptions,
+    trust: Inference | None,
+    combinations: FloatArray | None,
+) -> None:
+    """Take the periods of a stack from their starts, in ``fits``, to the end."""
+    # --- The scale, at the residuals of the start.
+    b = stack.from_coefficients(np.ldexp(fits.coefficients[stack.periods], -stack.to_b))
+    u = stack.y - combined(stack.A, b)
+    s = s_scale(u, stack.sizes, b.shape[1])
+    fits.scale[stack.periods] = np.ldexp(s, stack.to_s)
+    if trust is not None:
+        _assess_design(block, stack, u, trust)
+
+    # --- Periods whose scale has collapsed keep the coefficients of the start.
+    exact = (stack.sizes == b.shape[1]) | _collapsed(stack, b, u, s)
+    late = fits.status[stack.periods] == Status.max_iter
+    fits.status[stack.periods[exact]] = Status.exact_fit
+    stack, b, u, s, late = stack[~exact], b[~exact], u[~exact], s[~exact], late[~exact]
+
+    # --- Downhill from the start, at this scale.
+    loss = Bisquare.of(options.efficiency)
+    floor = LEAST_WEIGHT * _laid_out(block, stack, in_start)
+    fixed = fixed_weights(stack.A, loss.weight(u, s[:, None]), floor)
+    end = redescend(stack.A, b, u, s, fixed, floor, loss, options)
+    fits.coefficients[stack.periods] = np.ldexp(stack.coefficients_of(end.b), stack.to_b)
+    fits.n_iter[stack.periods] += end.n_iter
+    fits.status[stack.periods] = np.where(late, Status.max_iter, end.status)
+    if trust is not None:
+        final = FinalWeights.of(end.u / s[:, None], fixed, floor, loss)
+        _assess_residuals(block, stack, end.u, s, final, trust, combinations)
+
+
+def _collapsed(stack: Stack, b: FloatArray, u: FloatArray, s: FloatArray) -> NDArray[np.bool_]:
+    """Whether the scale of residuals u (P, n) is zero, or no more than rounding."""
+    # A bound on the magnitude of rows: no exposure of the design and no return exceeds one.
+    largest = np.maximum(1.0, np.abs(stack.coefficients_of(b)).sum(axis=1))
+    spread = np.sqrt(dots(u, u) / stack.sizes)
+    collapsed = np.asarray(~(s > np.maximum(ROUNDED * largest, COLLAPSED * spread)))
+    for i in np.flatnonzero(collapsed & (s > 0.0)):
+        collapsed[i] = not s[i] > least_scale(stack, i, b[i], float(spread[i]))
+    return collapsed
+
+
+def _assess_design(block: Block, stack: Stack, u: FloatArray, trust: Inference) -> None:
+    """Fill in what exact fits have too, at residuals u (P, n)."""
+    trust.condition_numbers[stack.periods] = condition_numbers(stack)
+    trust.r_squared[stack.periods] = r_squared(stack, u)
+    put_rows(block, stack.periods, leverages(stack), trust.leverages)
+
+
+def _assess_residuals(
+    block: Block,
+    stack: Stack,
+    u: FloatArray,
+    s: FloatArray,
+    final: FinalWeights,
+    trust: Inference,
+    combinations: FloatArray | None,
+) -> None:
+    """Fill in what depends on the scale s (P,), at the final residuals u (P, n)."""
+    periods = stack.periods
+    put_rows(block, periods, final.weights, trust.robustness_weights)
+    trust.n_downweighted[periods] = np.count_nonzero(final.weights < DOWNWEIGHTED, axis=1)
+    trust.r_squared[periods] = r_squared(stack, u)
+    trust.robust_r_squared[periods] = r_squared(stack, u, final.weights)
+    wanted = Wanted.of(stack, combinations)
+    variances, freedom = mm_variances(stack, final, wanted)
+    trust.std_errors[periods] = np.ldexp(s[:, None] * np.sqrt(variances), wanted.exponents)
+    trust.freedom[periods] = freedom
+
+
+def _laid_out(block: Block, stack: Stack, values: FloatArray) -> FloatArray:
+    """Lay out values (M,) of the usable rows as (P, n), zero beyond."""
+    layout = Layout(replace(block, rows=None), stack.periods, stack.A.shape[2])
+    return layout.of(values)

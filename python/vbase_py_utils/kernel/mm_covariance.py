@@ -1,0 +1,113 @@
+"""Variances of the MM estimate and their degrees of freedom.
+
+Like HC2 with degrees of freedom of its own, on the design of the final weights: a row far out that
+has lost its weight must not count as one that could move the estimate, and leverages of all rows
+would make intervals several times too long.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vbase_py_utils.kernel.covariance import (
+    FULL_LEVERAGE,
+    UNKNOWN_SHARE,
+    Wanted,
+    kept_freedom,
+    left_by,
+)
+from vbase_py_utils.kernel.linalg import invert, pieces, scaled_inverse, weighted_gram
+from vbase_py_utils.kernel.losses import Bisquare, FloatArray
+from vbase_py_utils.kernel.stacks import Stack
+
+# The slopes psi' can add up to little or less than nothing in a direction; the bread has at least
+# this share of the information that the final weights have.
+LEAST_INFORMATION = 0.25
+# A variance is unknown if more than this share of sum q^2 stands on rows of weight zero.
+WITHOUT_WEIGHT = 1e-6
+
+
+class FinalWeights(NamedTuple):
+    """How P periods ended: all (P, n), residuals z in units of the scale.
+
+    ``weights`` are those of the bisquare, ``slopes`` its psi', ``floored`` the weights with a least
+    value above zero.
+    """
+
+    z: FloatArray
+    weights: FloatArray
+    slopes: FloatArray
+    floored: FloatArray
+
+    @classmethod
+    def of(
+        cls, z: FloatArray, fixed: FloatArray, floor: FloatArray, loss: Bisquare
+    ) -> FinalWeights:
+        """Take weights and slopes of the loss, but where weights are ``fixed``, not NaN."""
+        free = np.isnan(fixed)
+        weights = np.where(free, loss.weight(z), fixed)
+        slopes = np.where(free, loss.psi_prime(z), fixed)
+        return cls(z, weights, slopes, np.maximum(weights, floor))
+
+
+def mm_variances(
+    stack: Stack, final: FinalWeights, wanted: Wanted
+) -> tuple[FloatArray, FloatArray]:
+    """Variances (P, q) of what is wanted, in units of the squared scale; degrees of freedom.
+
+    W^-1 [sum psi^2 / (1 - h) a a'] W^-1 with W = sum psi' a a' and h the leverage under the final
+    weights V; with q = sqrt(V) c' (A V A')^-1 a the degrees of freedom are those of HC2. NaN where
+    a coefficient rests on rows without weight, or on one with a leverage of one.
+    """
+    A, k = stack.A, stack.A.shape[1]
+    V = final.floored
+    gram = weighted_gram(A, V)
+    inverse = scaled_inverse(gram)
+    directions = stack.coefficients(inverse)
+    if wanted.of_design is not None:
+        directions = wanted.of_design @ directions
+    unit = np.sqrt(((directions @ gram) * directions).sum(axis=2))[:, :, None]
+    left = np.empty(V.shape)
+    fourth, lost, forced = (np.empty(directions.shape[:2]) for _ in range(3))
+    for some in pieces(A):
+        projected = inverse[some] @ A[some]
+        h = V[some] * np.multiply(projected, A[some], out=projected).sum(axis=1)
+        left[some] = left_by(h)
+        q = (directions[some] / unit[some]) @ A[some]
+        np.square(q, out=q)
+        q *= V[some, None]
+        full = h >= FULL_LEVERAGE
+        lost[some] = _sums(q, final.weights[some] == 0.0)
+        forced[some] = _sums(q, full)
+        np.square(q, out=q)
+        fourth[some] = _sums(q, np.where(full, 0.0, 1.0 / left[some]))
+    psi = final.weights * final.z
+    meat = weighted_gram(A, psi * psi / left)
+    bread = stack.coefficients(invert(_bread(A, final, gram))[1])
+    if wanted.of_design is not None:
+        bread = wanted.of_design @ bread
+    variances = ((bread @ meat) * bread).sum(axis=2)
+    share = WITHOUT_WEIGHT if wanted.of_design is None else UNKNOWN_SHARE
+    variances[~((lost <= WITHOUT_WEIGHT) & (forced <= share))] = np.nan
+    variances[unit[:, :, 0] == 0.0] = 0.0
+    return variances, kept_freedom((1.0 - forced) ** 2 / fourth, stack.sizes - k)
+
+
+def _sums(q: FloatArray, factors: FloatArray) -> FloatArray:
+    """Sum q (P, q, n) times factors (P, n) over the rows."""
+    return np.asarray((q @ factors[:, :, None].astype(np.float64))[:, :, 0])
+
+
+def _bread(A: FloatArray, final: FinalWeights, gram: FloatArray) -> FloatArray:
+    """Sum of psi' a a' (P, k, k), with at least LEAST_INFORMATION of ``gram`` in any direction."""
+    bread = weighted_gram(A, np.where(final.weights == 0.0, final.floored, final.slopes))
+    least = invert(bread - LEAST_INFORMATION * gram)[0]
+    for i in np.flatnonzero(~(least > 0.0).all(axis=1)):
+        root = np.linalg.cholesky(gram[i])
+        relative = np.linalg.solve(root, np.linalg.solve(root, bread[i]).T)
+        values, vectors = np.linalg.eigh(relative)
+        raised = root @ (vectors * np.maximum(values, LEAST_INFORMATION))
+        bread[i] = raised @ (root @ vectors).T
+    return bread
