@@ -7,16 +7,16 @@ import warnings
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 from statsmodels.robust import norms
 
 import oracle
 import problems
-from vbase_py_utils.kernel.inference import assess_periods
+from vbase_py_utils.kernel.inference import assess_periods, p_values
 from vbase_py_utils.kernel.irls import fit_periods
 from vbase_py_utils.kernel.losses import Huber
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status, fitted_values
 from vbase_py_utils.kernel.series import newey_west_variance
-
 
 kind_wanted = ["HC2"]
 
@@ -212,6 +212,115 @@ def test_standard_errors_of_ill_conditioned_designs(cov_type, closeness, rng):
     tolerance = 1e-13 / closeness + 1e-9
     np.testing.assert_allclose(bad[1:3], good[1:3], rtol=tolerance)
     assert bad[3] * closeness == pytest.approx(good[3], rel=tolerance)
+
+
+# --- HC2 and its degrees of freedom
+
+
+def test_hc2_of_least_squares_is_that_of_statsmodels(rng):
+    # WLS in statsmodels 0.14 and 0.15.
+    for case in range(60):
+        k = int(rng.integers(1, 12))
+        X, y, w = with_constant(rng, int(rng.integers(k + 3, 200)), k)
+        theirs = sm.WLS(y, X, weights=w).fit(cov_type="HC2").bse
+        ours = std_errors(X, y, w, huber_t=np.inf, cov_type="HC2")
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, err_msg=str(case))
+
+
+def bell_mccaffrey(A, combination):
+    """Degrees of freedom by the n x n matrix: Bell and McCaffrey (2002) for single rows."""
+    n = len(A)
+    inverse = np.linalg.inv(A.T @ A)
+    H = A @ inverse @ A.T
+    q = A @ inverse @ combination
+    G = (np.eye(n) - H) * (q / np.sqrt(1 - np.diag(H)))
+    quadratic = G.T @ G
+    return np.trace(quadratic) ** 2 / (quadratic**2).sum()
+
+
+def test_degrees_of_freedom_are_a_lower_bound_of_those_of_bell_and_mccaffrey(rng):
+    below = []
+    for _ in range(300):
+        k = int(rng.integers(1, 8))
+        n = int(k * rng.choice([2, 3, 6, 20])) + 2
+        X = rng.standard_normal((n, k)) if rng.random() < 0.5 else rng.standard_t(3, (n, k))
+        if rng.random() < 0.5:
+            X[:, 0] = 1.0
+        w = rng.lognormal(0, rng.choice([0.0, 1.0]), n)
+        _, trust = assess(X, rng.standard_normal(n), w, cov_type="HC2")
+        for j in range(k):
+            bound = bell_mccaffrey(X * np.sqrt(w)[:, None], np.eye(k)[j])
+            slow = oracle.degrees_of_freedom(X, w, np.eye(k)[j])
+            assert trust.freedom[0, j] == pytest.approx(slow, rel=1e-9)
+            assert trust.freedom[0, j] <= max(bound, 1.0) * (1 + 1e-9)
+            below.append(trust.freedom[0, j] / bound)
+    assert np.median(below) > 0.7  # and not far below
+
+
+def test_degrees_of_freedom_of_balanced_rows_and_of_sectors(rng):
+    y = rng.standard_normal(32)
+    # Two columns of a Hadamard matrix: all rows alike.
+    X = np.column_stack([np.ones(32), np.repeat([1.0, -1.0], 16)])
+    _, trust = assess(X, y, cov_type="HC2")
+    np.testing.assert_allclose(trust.freedom[0], 30.0, rtol=1e-13)
+    # A sector of g assets has g - 1.
+    sizes = [2, 3, 7, 20]
+    X = np.eye(4)[np.repeat(range(4), sizes)]
+    _, trust = assess(X, y, cov_type="HC2")
+    np.testing.assert_allclose(trust.freedom[0], [1, 2, 6, 19], rtol=1e-12)
+    for cov_type in ("sandwich", "H1"):
+        _, trust = assess(X, y, cov_type=cov_type)
+        assert (trust.freedom == 32 - 4).all()
+
+
+def test_leverages_are_the_diagonal_of_the_hat_matrix(rng):
+    for closeness in (1.0, 1e-7):
+        X, y, w = problems.mild(rng, 60, 4)
+        X[:, 3] = X[:, 0] + closeness * X[:, 3]
+        for cov_type in ("HC2", "H1"):
+            _, trust = assess(X, y, w, cov_type=cov_type)
+            expected = oracle.leverages(X, w)
+            np.testing.assert_allclose(trust.leverages, expected, rtol=1e-8 / closeness**0.5)
+            assert trust.leverages.sum() == pytest.approx(4, rel=1e-9)
+
+
+def test_an_exposure_a_thousand_times_too_large_is_seen(rng):
+    x = rng.standard_normal(200)
+    y = x + rng.standard_normal(200)
+    x[np.abs(x).argmax()] *= 1000
+    fits, trust = assess(x[:, None], y, cov_type="HC2")
+    assert abs(fits.coefficients[0, 0]) < 0.05
+    assert trust.freedom[0, 0] == 1.0
+    assert p_values(fits.coefficients, trust)[0, 0] > 0.5
+    assert trust.leverages.max() > 0.999
+    # The sandwich takes it for a very good estimate.
+    _, sandwich = assess(x[:, None], y, cov_type="sandwich")
+    assert p_values(fits.coefficients, sandwich)[0, 0] < 0.05
+
+
+def test_a_row_without_residual_takes_no_part_in_degrees_of_freedom():
+    # A lone asset is in every factor of its family, a little: it must not take the others' degrees
+    # of freedom down to one.
+    X = np.eye(3)[np.repeat(range(3), [1, 15, 20])]
+    y = np.random.default_rng(5).standard_normal(36)
+    combination = np.array([[[-0.02, 1.0, -0.3]]])
+    starts = np.array([0, 36])
+    fits = fit_periods(X, y, None, starts, SolverOptions())
+    trust = assess_periods(
+        X, y, None, starts, fits, loss=Huber(), cov_type="HC2", combinations=combination
+    )
+    rest = oracle.degrees_of_freedom(X[1:, 1:], np.ones(35), combination[0, 0, 1:])
+    assert trust.freedom[0, 0] == pytest.approx(rest, rel=1e-9)
+
+
+def test_p_values_are_students(rng):
+    X, y, w = problems.mild(rng, 40, 3)
+    fits, trust = assess(X, y, w, cov_type="HC2")
+    t = fits.coefficients / trust.std_errors
+    expected = 2 * stats.t.sf(np.abs(t), trust.freedom)
+    np.testing.assert_allclose(p_values(fits.coefficients, trust), expected, rtol=1e-10)
+    trust.std_errors[0, 1] = 0.0
+    assert np.isnan(p_values(fits.coefficients, trust)).tolist() == [[False, True, False]]
 
 
 # --- what has no standard error

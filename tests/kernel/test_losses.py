@@ -1,4 +1,4 @@
-"""Huber's functions against their definitions."""
+"""The losses against their definitions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from vbase_py_utils.kernel.losses import HUBER_T, Huber
+from vbase_py_utils.kernel import losses
+from vbase_py_utils.kernel.losses import HUBER_T, Bisquare, Huber
 
 GRID = np.linspace(-6, 6, 241)
 TUNING = [0.5, HUBER_T, 3.0, np.inf]
@@ -73,3 +74,51 @@ def test_least_squares_at_infinity():
     np.testing.assert_array_equal(huber.weight(GRID), np.ones_like(GRID))
     np.testing.assert_array_equal(huber.rho(GRID), GRID**2 / 2)
     np.testing.assert_array_equal(huber.psi(GRID), GRID)
+
+
+# --- the bisquare
+
+
+@pytest.mark.parametrize("efficiency", [0.3, 0.5, 0.85, 0.9, 0.95, 0.99, 0.9999])
+def test_a_bisquare_has_the_efficiency_asked_for(efficiency):
+    loss = Bisquare.of(efficiency)
+
+    def mean(function):
+        values = integrate.quad(
+            lambda z: float(function(np.array([z]))[0]) * stats.norm.pdf(z),
+            -loss.c,
+            loss.c,
+            epsabs=1e-13,
+        )
+        return values[0]
+
+    reached = mean(loss.psi_prime) ** 2 / mean(lambda z: loss.psi(z) ** 2)
+    assert reached == pytest.approx(efficiency, abs=2e-7)
+
+
+def test_the_constants_in_use_are_the_roots_rounded(monkeypatch):
+    rounded = dict(losses.BISQUARE_CONSTANTS)
+    monkeypatch.setattr(losses, "BISQUARE_CONSTANTS", {})
+    for efficiency, constant in rounded.items():
+        root = losses._bisquare_constant.__wrapped__(efficiency)
+        assert root == pytest.approx(constant, abs=5e-6)
+        assert Bisquare.of(efficiency).c == constant or Bisquare.of(efficiency).c == root
+
+
+@pytest.mark.parametrize("c", [1.547645, 4.685061])
+def test_the_derivatives_of_the_bisquare_are_derivatives(c):
+    loss, h = Bisquare(c), 1e-6
+    slope = (loss.rho(GRID + h) - loss.rho(GRID - h)) / (2 * h) * c**2 / 6
+    np.testing.assert_allclose(loss.psi(GRID), slope, atol=1e-8)
+    curvature = (loss.psi(GRID + h) - loss.psi(GRID - h)) / (2 * h)
+    np.testing.assert_allclose(loss.psi_prime(GRID), curvature, atol=1e-5)
+    np.testing.assert_allclose(loss.weight(GRID) * GRID, loss.psi(GRID), rtol=1e-15)
+    assert (loss.weight(GRID)[np.abs(GRID) >= c] == 0.0).all()
+    assert (loss.rho(GRID)[np.abs(GRID) >= c] == 1.0).all()
+    assert loss.psi(GRID).max() <= loss.largest_psi
+    top = loss.psi(np.array([c / np.sqrt(5)]))[0]
+    assert top == pytest.approx(loss.largest_psi, rel=1e-14)
+    beyond = loss.downweighted_beyond
+    assert loss.weight(np.array([beyond]))[0] == pytest.approx(0.5, rel=1e-14)
+    u = GRID * 3.0
+    np.testing.assert_allclose(loss.weight(u, 3.0), loss.weight(GRID), rtol=1e-12)

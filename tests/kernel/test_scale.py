@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, Ranks, mad_about_zero
+import robust_data
+from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, Ranks, mad_about_zero, s_scale
 
 
 def test_mad_constant_is_the_normal_quartile():
@@ -33,3 +34,48 @@ def test_periods_of_several_lengths_side_by_side_have_their_own_scales(width, rn
     np.testing.assert_array_equal(
         mad_about_zero(u[some], Ranks.of(sizes, width)[some]), found[some]
     )
+
+
+# --- the scale of the MM estimate
+
+
+def share_beyond(u, s, k):
+    """How much of sum rho(u / (1.547645 s)) = 0.5 (n - k) is missing."""
+    t = np.minimum(np.abs(u) / (1.547645 * s), 1.0)
+    return np.sum(1 - (1 - t**2) ** 3) / (0.5 * (len(u) - k)) - 1
+
+
+@pytest.mark.parametrize("name", robust_data.IN_R)
+def test_s_scale_is_that_of_lmrob_at_its_coefficients(name):
+    X, y = robust_data.data(name)
+    in_r = robust_data.IN_R[name]
+    u = y - X @ in_r.start
+    s = s_scale(u[None], np.array([len(y)]), X.shape[1])[0]
+    assert s == pytest.approx(in_r.scale, rel=1e-9)  # as far as their steps went
+    assert abs(share_beyond(u, s, X.shape[1])) < 1e-12
+
+
+def test_s_scale_solves_its_equation_whatever_the_residuals(rng):
+    for _ in range(200):
+        n, k = int(rng.integers(5, 60)), int(rng.integers(1, 4))
+        u = rng.standard_cauchy(n) ** 3 * 10.0 ** rng.uniform(-100, 100)
+        u[rng.random(n) < 0.2] = 0.0
+        if np.count_nonzero(u) <= 0.5 * (n - k):
+            continue
+        s = s_scale(u[None], np.array([n]), k)[0]
+        assert abs(share_beyond(u, s, k)) < 1e-12
+        padded = np.append(u, [0.0, 0.0])[None]
+        assert s_scale(padded, np.array([n]), k)[0] == pytest.approx(s, rel=1e-13)
+
+
+def test_s_scale_is_zero_where_no_scale_is_small_enough():
+    u = np.zeros((2, 10))
+    u[0, :4] = u[1, :5] = 1.0  # the sum wanted is 4.5
+    s = s_scale(u, np.array([10, 10]), 1)
+    assert s[0] == 0.0
+    assert s[1] > 0.0
+
+
+def test_s_scale_is_sigma_at_the_normal(rng):
+    u = rng.standard_normal((1, 100_000))
+    assert s_scale(u, np.array([100_000]), 1)[0] == pytest.approx(1.0, abs=0.01)

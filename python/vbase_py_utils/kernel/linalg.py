@@ -105,18 +105,18 @@ def invert(matrices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 def scaled_inverse(matrices: FloatArray) -> FloatArray:
     """Inverse of positive definite matrices (P, k, k) whose columns may have unlike units."""
-    both, _ = _equal_units(matrices)
+    both, _ = equal_units(matrices)
     return np.asarray(invert(matrices * both)[1] * both)
 
 
 def scaled_solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Solve such systems for right (P, k); pivots (P, k) in units of the diagonal, solutions."""
-    both, unit = _equal_units(matrices)
+    both, unit = equal_units(matrices)
     pivots, solutions = solve(matrices * both, (right * unit)[:, None])
     return pivots, solutions[:, 0] * unit
 
 
-def _equal_units(matrices: FloatArray) -> tuple[FloatArray, FloatArray]:
+def equal_units(matrices: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Powers of two that bring the diagonals near one: factors of the matrices, and of a side."""
     unit = np.ldexp(1.0, -np.frexp(np.sqrt(np.einsum("pii->pi", matrices)))[1])
     return unit[:, :, None] * unit[:, None, :], unit

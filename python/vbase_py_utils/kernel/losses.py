@@ -2,7 +2,8 @@
 
 A new loss goes here: the solver and the inference take whatever is a ``Loss``, which gives psi,
 psi' and the weights of IRLS, and whether the Newton phase may finish. Newton as it stands needs a
-psi' of one or zero: a redescending loss, such as the bisquare, has ``has_newton`` False.
+psi' of one or zero. The bisquare is no ``Loss``: its solutions depend on the start, so that
+``redescend`` iterates it, at a fixed scale.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ DOWNWEIGHTED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Bisquare:
-    """Tukey's bisquare and its derivatives; meanings of the methods as in ``Loss``.
+    """Tukey's bisquare and its derivatives, for ``redescend``; methods as in ``Loss``.
 
     Beyond ``c`` scales the loss is constant, so that such a row has no weight at all.
     Source: Beaton and Tukey (1974), Technometrics 16, 147-185.
@@ -142,16 +143,6 @@ class Bisquare:
     def of(cls, efficiency: float) -> Bisquare:
         """Choose the constant by the asymptotic efficiency at the normal, from 0.3 to 0.9999."""
         return cls(_bisquare_constant(efficiency))
-
-    @property
-    def is_quadratic(self) -> bool:
-        """Whether this is least squares: never."""
-        return False
-
-    @property
-    def has_newton(self) -> bool:
-        """No: psi' takes all values between one and -0.8."""
-        return False
 
     @property
     def largest_psi(self) -> float:
@@ -180,11 +171,6 @@ class Bisquare:
         """Robustness weight psi(z)/z at z = u/s, in [0, 1]; 1 at zero."""
         inside = self._inside(u, s)
         return np.square(inside, out=inside)
-
-    def is_at_corner(self, u: FloatArray, s: FloatArray | float = 1.0) -> NDArray[np.bool_]:
-        """Nowhere: psi' does not jump."""
-        del s
-        return np.zeros(u.shape, dtype=np.bool_)
 
     def _inside(self, u: FloatArray, s: FloatArray | float) -> FloatArray:
         """1 - (z/c)^2 where that is above zero, else zero."""

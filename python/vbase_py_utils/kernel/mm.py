@@ -160,6 +160,8 @@ def _finish(
     exact = (stack.sizes == b.shape[1]) | _collapsed(stack, b, u, s)
     late = fits.status[stack.periods] == Status.max_iter
     fits.status[stack.periods[exact]] = Status.exact_fit
+    if exact.all():
+        return
     stack, b, u, s, late = stack[~exact], b[~exact], u[~exact], s[~exact], late[~exact]
 
     # --- Downhill from the start, at this scale.

@@ -18,7 +18,14 @@ from vbase_py_utils.kernel.covariance import (
     kept_freedom,
     left_by,
 )
-from vbase_py_utils.kernel.linalg import invert, pieces, scaled_inverse, weighted_gram
+from vbase_py_utils.kernel.linalg import (
+    EPS,
+    equal_units,
+    invert,
+    pieces,
+    scaled_inverse,
+    weighted_gram,
+)
 from vbase_py_utils.kernel.losses import Bisquare, FloatArray
 from vbase_py_utils.kernel.stacks import Stack
 
@@ -105,9 +112,16 @@ def _bread(A: FloatArray, final: FinalWeights, gram: FloatArray) -> FloatArray:
     bread = weighted_gram(A, np.where(final.weights == 0.0, final.floored, final.slopes))
     least = invert(bread - LEAST_INFORMATION * gram)[0]
     for i in np.flatnonzero(~(least > 0.0).all(axis=1)):
-        root = np.linalg.cholesky(gram[i])
-        relative = np.linalg.solve(root, np.linalg.solve(root, bread[i]).T)
-        values, vectors = np.linalg.eigh(relative)
-        raised = root @ (vectors * np.maximum(values, LEAST_INFORMATION))
-        bread[i] = raised @ (root @ vectors).T
+        bread[i] = _raised(bread[i], gram[i])
     return bread
+
+
+def _raised(bread: FloatArray, gram: FloatArray) -> FloatArray:
+    """Raise the eigenvalues of a bread (k, k) relative to ``gram`` to LEAST_INFORMATION."""
+    both, _ = equal_units(gram[None])
+    values, vectors = np.linalg.eigh(gram * both[0])
+    roots = np.sqrt(np.maximum(values, EPS * values[-1]))
+    relative, turned = np.linalg.eigh((vectors / roots).T @ (bread * both[0]) @ (vectors / roots))
+    back = (vectors * roots) @ turned
+    raised = (back * np.maximum(relative, LEAST_INFORMATION)) @ back.T
+    return np.asarray(raised / both[0])

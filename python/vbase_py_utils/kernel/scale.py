@@ -98,8 +98,8 @@ def s_scale(u: FloatArray, sizes: NDArray[np.intp], n_factors: int) -> FloatArra
         excess = (1.0 - left**3).sum(axis=1) - wanted
         low, high = np.where(excess > 0, x, low), np.where(excess < 0, x, high)
         slope = 6.0 * (q * left**2).sum(axis=1)
-        step = np.clip(excess / slope, -1.0, 1.0)
-        step[np.isnan(step)] = 0.0
+        # Where no residual is inside, the slope is zero: a step of one, unless it is the solution.
+        step = np.divide(excess, slope, out=np.sign(excess), where=slope > 0.0).clip(-1.0, 1.0)
         new = x + step
         out = ~((low <= new) & (new <= high))
         new[out] = 0.5 * (low + high)[out]
