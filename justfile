@@ -37,6 +37,12 @@ test-python version:
 campaign:
     uv run pytest -m campaign
 
+# what p-values are worth with few assets, and what bad exposures do: the tables, then their tests,
+# some five minutes
+simulate-errors *options:
+    uv run python tests/benchmarks/simulate_errors.py {{ options }}
+    uv run pytest -m slow {{ two_at_once }}
+
 # the library beside its peers, as markdown tables, some five minutes; `just bench --quick` is short
 bench *options:
     uv run --isolated --group bench python tests/benchmarks/bench.py {{ options }}

@@ -762,6 +762,8 @@ def test_a_result_survives_pickling(weighted):
 def test_repr_is_one_screen(spoilt):
     fits = fit_cross_sections(spoilt, FACTORS, weights="weight", max_iter=30)
     median = fits.diagnostics.select(pl.median("r_squared", "robust_r_squared")).row(0)
+    p_values = fits.coefficients["p_value"].drop_nulls()
+    highest = fits.diagnostics.sort("max_leverage", nulls_last=False).row(-1, named=True)
     assert repr(fits).splitlines() == [
         "CrossSectionFits",
         "  periods    12 from 2023-01 to 2023-12",
@@ -769,7 +771,21 @@ def test_repr_is_one_screen(spoilt):
         "  assets     50, median 50 used in a period",
         "  status     7 converged, 1 max_iter, 1 exact_fit, 1 rank_deficient, 2 too_few_assets",
         f"  R squared  median {median[0]:.3g}, robust {median[1]:.3g}",
+        "  estimator  Huber 1.345, HC2 errors",
+        f"  p < 0.05   {100 * (p_values < 0.05).mean():.0f} % of {len(p_values)} factor returns",
+        f"  leverage   at most {highest['max_leverage']:.3g}, in {highest['period']}",
     ]
+    squares = fit_cross_sections(spoilt, FACTORS, huber_t=float("inf"), cov_type="H1")
+    assert "  estimator  least squares, H1 errors" in repr(squares).splitlines()
+
+
+def test_the_text_of_periods_without_errors():
+    panel = pl.DataFrame({"period": [1, 2], "asset": ["a", "b"], "x": [1.0, 0.0], "return": 0.1})
+    lines = repr(fit_cross_sections(panel, "x")).splitlines()
+    assert "  p < 0.05   no factor return has a p-value" in lines
+    assert "  leverage   at most 1, in 1" in lines
+    lines = repr(fit_cross_sections(panel.filter(period=2), "x")).splitlines()
+    assert "  leverage   no period has a fit" in lines
 
 
 def test_repr_of_a_lazy_result_runs_nothing(panel):
@@ -873,6 +889,8 @@ def test_fits_say_what_was_estimated(lazy):
     assert (estimated.period, estimated.asset, estimated.returns) == ("date", "id", "r")
     assert (estimated.weights, estimated.exposures, estimated.intercept) == ("cap", ("beta",), True)
     assert (estimated.huber_t, estimated.cov_type) == (2.0, "H1")
+    assert (estimated.estimator, estimated.efficiency) == ("huber", 0.95)
+    assert (estimated.downweighted_below, estimated.downweighted_beyond) == (1.0, 2.0)
     (family,) = estimated.families
     of_family = (family.column, family.weights, family.categories)
     assert of_family == ("sector", "cap", ("x", "y", "none"))

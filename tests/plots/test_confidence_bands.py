@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from matplotlib.colors import to_hex
 from numpy.testing import assert_equal
+from scipy import stats
 
 from charts import BETAS, band_edges, curves, legend_texts, long_of, wide_of, written_out
 from vbase_py_utils import plots
@@ -21,8 +22,11 @@ from vbase_py_utils.plots.axes import COLOURS
 @pytest.mark.parametrize(
     ("level", "quantile"), [(0.95, 1.959964), (0.5, 0.674490), (0.999, 3.290527)]
 )
-def test_bands_of_single_periods(level, quantile, french):
+@pytest.mark.parametrize("students", [True, False])
+def test_bands_of_single_periods(level, quantile, students, french):
     frame = french.coefficients.filter(pl.col("period") < dt.date(1970, 1, 1))
+    if not students:
+        frame = frame.drop("df")
     n = frame["period"].n_unique()
     assert 50 < n <= 250
     ax = plots.confidence_bands(frame, factors=BETAS[:2], level=level)
@@ -32,8 +36,8 @@ def test_bands_of_single_periods(level, quantile, french):
         assert_equal(line.get_ydata(), rows["factor_return"].to_numpy())
         edges = band_edges(area)
         assert len(edges) == n
-        for day, middle, error in rows.select("period", "factor_return", "std_error").rows():
-            margin = quantile * error
+        for day, middle, error, *df in rows.drop("factor", "t_stat", "p_value").rows():
+            margin = (stats.t.ppf(0.5 + level / 2, df[0]) if students else quantile) * error
             expected = middle - margin, middle + margin
             assert edges[mdates.date2num(day)] == pytest.approx(expected, rel=1e-6, abs=1e-8)
         assert to_hex(area.get_facecolor()[0]) == line.get_color().lower()
@@ -42,14 +46,17 @@ def test_bands_of_single_periods(level, quantile, french):
 
 
 @pytest.mark.parametrize(("n", "window"), [(250, 1), (251, 5), (759, 15)])
-def test_bands_of_running_means(n, window, french):
+@pytest.mark.parametrize("students", [True, False])
+def test_bands_of_running_means(n, window, students, french):
     frame = french.coefficients.filter(factor="beta_SMB").head(n)
     lost = [0, 100, 101, 102, 200, n - 1]
     mask = pl.Series(np.isin(np.arange(n), lost))
     columns = [pl.when(~mask).then(name).alias(name) for name in ("factor_return", "std_error")]
     frame = frame.with_columns(columns)
     ax = plots.confidence_bands(frame)
-    values, errors = (frame[c].to_numpy() for c in ("factor_return", "std_error"))
+    values, errors, df = (frame[c].to_numpy() for c in ("factor_return", "std_error", "df"))
+    if not students:
+        ax = plots.confidence_bands(frame.drop("df"))
     edges, half = band_edges(ax.collections[0]), window // 2
     for i, day in enumerate(frame["period"]):
         drawn = ax.lines[0].get_ydata()[i]
@@ -61,7 +68,11 @@ def test_bands_of_running_means(n, window, french):
         mean = sum(values[j] for j in inside) / len(inside)
         error = math.sqrt(sum(errors[j] ** 2 for j in inside)) / len(inside)
         assert drawn == pytest.approx(mean, rel=1e-9, abs=1e-12)
-        expected = mean - 1.959964 * error, mean + 1.959964 * error
+        quantile = 1.959964
+        if students:  # Satterthwaite's degrees of freedom of a sum of independent variances
+            spread = sum(errors[j] ** 4 / df[j] for j in inside)
+            quantile = stats.t.ppf(0.975, sum(errors[j] ** 2 for j in inside) ** 2 / spread)
+        expected = mean - quantile * error, mean + quantile * error
         assert edges[mdates.date2num(day)] == pytest.approx(expected, rel=1e-6, abs=1e-8)
     of_window = f", mean of {window} periods" if window > 1 else ""
     assert ax.get_ylabel() == f"factor return{of_window}, 95 % band"

@@ -76,6 +76,13 @@ def test_the_coefficients_of_a_period_are_bars_too(demo):
     one = demo.fits.coefficients.filter(period="2023-03")
     ax = plots.t_values(one)
     assert_equal([bar.get_width() for bar in ax.patches], one["t_stat"].to_numpy())
+    # Each bar has the limits of its own degrees of freedom.
+    quantiles = stats.t.ppf(0.975, one["df"])
+    expected = [(bar, side * q) for bar, q in enumerate(quantiles) for side in (-1, 1)]
+    assert_allclose(limits_of(ax), expected, rtol=1e-12)
+    few = one.with_columns(t_stat=pl.lit(3.0), df=pl.Series([2.0, 20.0, None]))
+    colours = [to_hex(bar.get_facecolor()) for bar in plots.t_values(few).patches]
+    assert colours == [LIGHT_GREY.lower(), COLOURS[0].lower(), COLOURS[0].lower()]
 
 
 def test_many_factors_make_a_higher_chart_with_all_or_some_names():

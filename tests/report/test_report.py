@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from vbase_py_utils import PanelError, fama_macbeth, fit_cross_sections, write_report
+from vbase_py_utils.kernel.losses import Bisquare
 from vbase_py_utils.report import page as report
 from vbase_py_utils.report import pictures
 
@@ -107,7 +108,7 @@ def test_says_what_was_estimated_and_over_which_span(page, fits):
     assert "Robust regressions on 3 factors, 40 periods from 2020-01-01 to 2020-02-09" in text
     assert "Returns return Exposures x , y , z Intercept no Regression weights w" in text
     assert "tuning constant 1.345" in text
-    assert "sandwich" in text
+    assert "HC2, valid for any regression weights, with degrees of freedom" in text
     assert "Assets 30 Used per period median 30, range 2 to 30" in text
     assert fits.diagnostics["n_excluded"].sum() == 28
     assert "28 of 1,200 (2.3 %)" in text
@@ -136,6 +137,31 @@ def test_says_so_of_another_model(tmp_path):
     assert "H1" in text
     assert "No asset was down-weighted." in text
     assert "Robustness weights" not in text
+
+
+def test_says_so_of_the_mm_estimate(tmp_path):
+    fits = fit_cross_sections(market(), EXPOSURES, weights="w", estimator="mm", efficiency=0.9)
+    write_report(fits, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert "Robust regressions on 3 factors" in page.text
+    assert "MM estimator with a bounded effect of wrong exposures, efficiency 0.9" in page.text
+    assert "Standard errors of the MM estimate" in page.text
+    beyond = Bisquare.of(0.9).downweighted_beyond
+    assert f"beyond {beyond:.4g} scales has a robustness weight below one half" in page.text
+    # Assets are counted as the diagnostics count them.
+    counted = sum(int(row[2]) for row in page.table("Asset"))
+    weights = fits.specific_returns.filter(pl.col("robustness_weight") < 0.5)
+    names = {row[0] for row in page.table("Asset")}
+    assert counted == weights.filter(pl.col("asset").is_in(names)).height
+
+
+def test_lists_the_highest_leverages(page, fits):
+    rows = page.tables[-1][1:]
+    leverages = fits.specific_returns.drop_nulls("leverage").sort("leverage", descending=True)
+    assert len(rows) == 10
+    assert [float(row[2]) for row in rows] == pytest.approx(
+        leverages["leverage"].head(10).to_list(), rel=1e-3
+    )
 
 
 def test_lists_how_the_periods_ended(page, fits):

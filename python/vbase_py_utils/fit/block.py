@@ -259,8 +259,20 @@ def _collinear(block: BlockRows, t: np.intp, factors: NDArray[np.intp], noun: st
         parts.append(f"{are.format(listed(names, 6, REASON_NAMES))} zero for {assets}")
     if others:
         named = listed(others, 6, REASON_NAMES)
-        parts.append(f"{noun} {named} are linearly dependent over the {len(rows)} assets")
+        if _told_apart(X, rows, [j for j in factors if j not in zero]):
+            parts.append(f"only assets whose exposures lie far out tell {noun} {named} apart")
+        else:
+            parts.append(f"{noun} {named} are linearly dependent over the {len(rows)} assets")
     return "; ".join(parts)
+
+
+def _told_apart(X: list[FloatArray], rows: NDArray[np.intp], factors: list[np.intp]) -> bool:
+    """Whether exposures are independent after all, in a start without the rows far out."""
+    if not all(j < len(X) for j in factors):
+        return False  # categories: their columns are not among the exposures
+    A = np.column_stack([X[j][rows] for j in factors])
+    A = np.ldexp(A, -np.frexp(np.abs(A).max(axis=0))[1])
+    return bool(np.linalg.matrix_rank(A / np.sqrt((A**2).sum(axis=0))) == len(factors))
 
 
 def portfolio_block(

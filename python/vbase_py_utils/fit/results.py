@@ -304,11 +304,11 @@ def _summary(
     periods: pl.DataFrame | pl.LazyFrame, estimated: Estimated
 ) -> tuple[str, dict[str, str]]:
     """Write what was fitted on one screen; nothing is computed for a lazy result."""
-    how = {"factors": _factor_names(estimated.factors), "estimator": _method(estimated)}
+    factors = {"factors": _factor_names(estimated.factors)}
     if isinstance(periods, pl.LazyFrame):
-        return "CrossSectionFits, lazy: collect() runs the fit", how
+        return "CrossSectionFits, lazy: collect() runs the fit", factors
     if periods.is_empty():
-        return "CrossSectionFits", {"periods": "0"} | how
+        return "CrossSectionFits", {"periods": "0"} | factors
     first, last = (one_line(label(end[PERIOD])) for end in (periods.head(1), periods.tail(1)))
     assets = periods[ASSET].explode().n_unique()
     usable, *medians = periods.select(pl.median(N_ASSETS, R_SQUARED, ROBUST_R_SQUARED)).row(0)
@@ -316,10 +316,11 @@ def _summary(
     counts = periods.group_by(STATUS).len().sort(STATUS).rows()
     return "CrossSectionFits", {
         "periods": f"{periods.height:,} from {first} to {last}",
-        **how,
+        **factors,
         "assets": f"{assets:,}, median {usable:,.0f} used in a period",
         "status": ", ".join(f"{count:,} {status}" for status, count in counts),
         "R squared": f"median {r_squared}, robust {robust}",
+        "estimator": _method(estimated),
         "p < 0.05": _rejected(periods, len(estimated.factors)),
         "leverage": _largest_leverage(periods),
     }
@@ -348,7 +349,7 @@ def _largest_leverage(periods: pl.DataFrame) -> str:
     """Say which period has the largest leverage."""
     row = periods.select(pl.col(MAX_LEVERAGE).arg_max()).item()
     if row is None:
-        return "none"
+        return "no period has a fit"
     period = one_line(label(periods[PERIOD].slice(row, 1)))
     return f"at most {periods[MAX_LEVERAGE][row]:.3g}, in {period}"
 
