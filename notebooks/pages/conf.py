@@ -50,6 +50,7 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     ("py:class", r"(collections|matplotlib|numpy|pandas|pathlib|pd|polars)\..*"),
     ("py:class", r"vbase_py_utils\.fit\.(schema|results)\.Frame"),
+    ("py:class", r"Estimator"),  # "huber" or "mm", which the docstring says
 ]
 
 # What stands before the code of every picture.

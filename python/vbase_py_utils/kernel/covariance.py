@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vbase_py_utils.kernel.linalg import EPS, dots, invert, pieces, weighted_gram
+from vbase_py_utils.kernel.linalg import EPS, dots, invert, tiles, weighted_gram
 from vbase_py_utils.kernel.losses import FloatArray, Loss
 from vbase_py_utils.kernel.stacks import COLLINEAR_SHARE, Stack
 
@@ -93,34 +93,55 @@ def leverages_and_freedom(stack: Stack, wanted: Wanted) -> tuple[FloatArray, Flo
     rows, by Cauchy and Schwarz. They equal n - k where all rows have the same leverage and the same
     |q|, and g - 1 for the mean of g rows that have no other factor. NaN where every q is zero.
     """
-    n_periods, k, n = stack.A.shape
+    wanted_of_A = _of_unit_spread(stack, wanted) if wanted.of_design is not None else None
+    h, fourth = _leverages_and_fourths(stack, wanted_of_A)
+    if wanted_of_A is None and stack.ill.any():
+        # The coefficients of A are others than those of the design.
+        ill = stack[stack.ill]
+        directions = _of_unit_spread(ill, Wanted(None, wanted.exponents))
+        fourth[stack.ill] = _leverages_and_fourths(ill, directions)[1]
+    return h, kept_freedom(1.0 / fourth, stack.sizes - stack.A.shape[1])
+
+
+def _of_unit_spread(stack: Stack, wanted: Wanted) -> FloatArray:
+    """Directions (P, q, k) of what is wanted, in units in which every sum q^2 is one."""
     directions = wanted.directions(stack)
-    # In units in which every sum q^2 is one.
-    unit = np.sqrt(((directions @ stack.gram) * directions).sum(axis=2))[:, :, None]
-    h, fourth = np.empty((n_periods, n)), np.empty(directions.shape[:2])
-    for some in pieces(stack.A):
-        A = stack.A[some]
-        projected = stack.inverse[some] @ A
-        if wanted.of_design is not None:
-            q = (directions[some] / unit[some]) @ A
-        elif stack.triangle is not None:
-            q = np.linalg.solve(stack.triangle[some], projected) / unit[some]
-        else:
-            q = projected / unit[some]
-        h[some] = np.multiply(projected, A, out=projected).sum(axis=1)
-        np.square(q, out=q)
-        np.square(q, out=q)
-        fourth[some] = (q @ (1.0 / left_by(h[some]))[:, :, None])[:, :, 0]
-    return np.clip(h, 0.0, 1.0), kept_freedom(1.0 / fourth, stack.sizes - k)
+    spread = ((directions @ stack.gram) * directions).sum(axis=2)
+    return np.asarray(directions / np.sqrt(spread)[:, :, None])
 
 
 def leverages(stack: Stack) -> FloatArray:
     """Leverages (P, n) of the rows, a' (A A')^-1 a, in [0, 1]; their sum over a period is k."""
-    h = np.empty((len(stack.A), stack.A.shape[2]))
-    for some in pieces(stack.A):
-        projected = stack.inverse[some] @ stack.A[some]
-        h[some] = np.multiply(projected, stack.A[some], out=projected).sum(axis=1)
-    return np.clip(h, 0.0, 1.0)
+    return _leverages_and_fourths(stack, np.empty((len(stack.A), 0, stack.A.shape[1])))[0]
+
+
+def _leverages_and_fourths(
+    stack: Stack, wanted: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """Leverages (P, n), and sum q^4 / (1 - h) (P, q), a tile of A at a time.
+
+    ``wanted`` (P, q, k): directions of unit spread; ``None``: those of the coefficients of A.
+    """
+    unit = np.sqrt(np.einsum("pii->pi", stack.inverse))[:, None]
+    own = stack.inverse / unit.transpose(0, 2, 1)
+    h = np.empty(stack.y.shape)
+    fourth = np.zeros((own if wanted is None else wanted).shape[:2])
+    for some, rows in tiles(stack.A):
+        A = stack.A[some, :, rows]
+        q = own[some] @ A
+        part = np.clip((unit[some] @ (q * A))[:, 0], 0.0, 1.0)
+        h[some, rows] = part
+        if wanted is not None:
+            q = wanted[some] @ A
+        fourth[some] += _sum_of_fourths(q, part)
+    return h, fourth
+
+
+def _sum_of_fourths(q: FloatArray, h: FloatArray) -> FloatArray:
+    """Sum q^4 / (1 - h) over the rows, of q (P, q, n), which is overwritten."""
+    np.square(q, out=q)
+    np.square(q, out=q)
+    return np.asarray((q @ (1.0 / left_by(h))[:, :, None])[:, :, 0])
 
 
 def left_by(h: FloatArray) -> FloatArray:
@@ -186,7 +207,7 @@ def sandwich_variances(
     rows carry too little information.
     """
     A, n, k = stack.A, stack.sizes, stack.A.shape[1]
-    inlying = weighted_gram(A, loss.psi_prime(z))
+    inlying = weighted_gram(A, loss.psi_prime(z), positive=True)
     _, inverse, condition = invert(inlying)
     null: dict[np.intp, FloatArray] = {}
     for position in np.flatnonzero(~(condition <= MAX_INLYING_CONDITION)):
@@ -201,7 +222,7 @@ def sandwich_variances(
         squares *= (n / (n - k))[:, None]
     else:
         squares /= left_by(leverages)
-    bread, meat = stack.coefficients(inverse), weighted_gram(A, squares)
+    bread, meat = stack.coefficients(inverse), weighted_gram(A, squares, positive=True)
     if wanted.of_design is not None:
         bread = wanted.of_design @ bread
     variances: FloatArray = ((bread @ meat) * bread).sum(axis=2)

@@ -107,7 +107,7 @@ def _distances(z: FloatArray, from_rows: FloatArray, chosen: NDArray[np.bool_]) 
     """Squared distances (P, n) of z (P, p, n) in the mean and covariance of ``chosen`` rows."""
     share = chosen / np.count_nonzero(chosen, axis=1)[:, None]
     center = from_rows @ share[:, :, None]
-    spread = weighted_gram(from_rows - center, share) + RIDGE * np.eye(z.shape[1])
+    spread = weighted_gram(from_rows - center, share, positive=True) + RIDGE * np.eye(z.shape[1])
     _, inverse, _ = invert(spread)
     d = np.empty(share.shape)
     for some in pieces(z):

@@ -58,7 +58,7 @@ class Loss(Protocol):
         ...
 
     def psi_prime(self, u: FloatArray, s: FloatArray | float = 1.0) -> FloatArray:
-        """Second derivative of the loss."""
+        """Second derivative of the loss, >= 0: it is convex."""
         ...
 
     def weight(self, u: FloatArray, s: FloatArray | float = 1.0) -> FloatArray:

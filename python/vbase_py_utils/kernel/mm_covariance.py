@@ -70,7 +70,7 @@ def mm_variances(
     """
     A, k = stack.A, stack.A.shape[1]
     V = final.floored
-    gram = weighted_gram(A, V)
+    gram = weighted_gram(A, V, positive=True)
     inverse = scaled_inverse(gram)
     directions = stack.coefficients(inverse)
     if wanted.of_design is not None:
@@ -91,7 +91,7 @@ def mm_variances(
         np.square(q, out=q)
         fourth[some] = _sums(q, np.where(full, 0.0, 1.0 / left[some]))
     psi = final.weights * final.z
-    meat = weighted_gram(A, psi * psi / left)
+    meat = weighted_gram(A, psi * psi / left, positive=True)
     bread = stack.coefficients(invert(_bread(A, final, gram))[1])
     if wanted.of_design is not None:
         bread = wanted.of_design @ bread

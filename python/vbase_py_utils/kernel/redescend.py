@@ -64,7 +64,7 @@ def fixed_weights(A: FloatArray, weights: FloatArray, floor: FloatArray) -> Floa
 
 def weighted_leverages(A: FloatArray, weights: FloatArray) -> FloatArray:
     """Leverages (P, n) of rows with the given weights, v a' (A V A')^-1 a."""
-    inverse = scaled_inverse(weighted_gram(A, weights))
+    inverse = scaled_inverse(weighted_gram(A, weights, positive=True))
     h = np.empty(weights.shape)
     for some in pieces(A):
         projected = inverse[some] @ A[some]
