@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vbase_py_utils.kernel.linalg import EPS, dots, invert, tiles, weighted_gram
+from vbase_py_utils.kernel.linalg import EPS, dots, invert, quadratic_forms, tiles, weighted_gram
 from vbase_py_utils.kernel.losses import FloatArray, Loss
 from vbase_py_utils.kernel.stacks import COLLINEAR_SHARE, Stack
 
@@ -112,7 +112,7 @@ def _of_unit_spread(stack: Stack, wanted: Wanted) -> FloatArray:
 
 def leverages(stack: Stack) -> FloatArray:
     """Leverages (P, n) of the rows, a' (A A')^-1 a, in [0, 1]; their sum over a period is k."""
-    return _leverages_and_fourths(stack, np.empty((len(stack.A), 0, stack.A.shape[1])))[0]
+    return np.clip(quadratic_forms(stack.inverse, stack.A), 0.0, 1.0)
 
 
 def _leverages_and_fourths(

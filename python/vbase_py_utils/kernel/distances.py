@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri
 
-from vbase_py_utils.kernel.linalg import invert, pieces, weighted_gram
+from vbase_py_utils.kernel.linalg import invert, quadratic_forms, weighted_gram
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.scale import MAD_PER_SIGMA
 from vbase_py_utils.kernel.stacks import Block, Layout, exponents_of
@@ -109,8 +109,4 @@ def _distances(z: FloatArray, from_rows: FloatArray, chosen: NDArray[np.bool_]) 
     center = from_rows @ share[:, :, None]
     spread = weighted_gram(from_rows - center, share, positive=True) + RIDGE * np.eye(z.shape[1])
     _, inverse, _ = invert(spread)
-    d = np.empty(share.shape)
-    for some in pieces(z):
-        apart = z[some] - center[some]
-        d[some] = np.multiply(inverse[some] @ apart, apart).sum(axis=1)
-    return np.maximum(d, 0.0)
+    return np.maximum(quadratic_forms(inverse, z - center), 0.0)

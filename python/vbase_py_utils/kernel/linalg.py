@@ -65,6 +65,15 @@ def weighted_gram(A: FloatArray, weights: FloatArray, *, positive: bool = False)
     return gram
 
 
+def quadratic_forms(matrices: FloatArray, A: FloatArray) -> FloatArray:
+    """Compute a' M a (P, n) for every row a of A (P, k, n), M (P, k, k)."""
+    forms = np.empty((len(A), A.shape[2]))
+    for some in pieces(A):
+        product = matrices[some] @ A[some]
+        forms[some] = np.multiply(product, A[some], out=product).sum(axis=1)
+    return forms
+
+
 def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Solve symmetric systems (P, k, k) for the rows of right (P, m, k), m the same in all calls.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vbase_py_utils.kernel.covariance import (
     FULL_LEVERAGE,
@@ -23,6 +24,7 @@ from vbase_py_utils.kernel.linalg import (
     equal_units,
     invert,
     pieces,
+    quadratic_forms,
     scaled_inverse,
     weighted_gram,
 )
@@ -76,20 +78,17 @@ def mm_variances(
     if wanted.of_design is not None:
         directions = wanted.of_design @ directions
     unit = np.sqrt(((directions @ gram) * directions).sum(axis=2))[:, :, None]
-    left = np.empty(V.shape)
+    h = V * quadratic_forms(inverse, A)
+    left, full = left_by(h), h >= FULL_LEVERAGE
     fourth, lost, forced = (np.empty(directions.shape[:2]) for _ in range(3))
     for some in pieces(A):
-        projected = inverse[some] @ A[some]
-        h = V[some] * np.multiply(projected, A[some], out=projected).sum(axis=1)
-        left[some] = left_by(h)
         q = (directions[some] / unit[some]) @ A[some]
         np.square(q, out=q)
         q *= V[some, None]
-        full = h >= FULL_LEVERAGE
         lost[some] = _sums(q, final.weights[some] == 0.0)
-        forced[some] = _sums(q, full)
+        forced[some] = _sums(q, full[some])
         np.square(q, out=q)
-        fourth[some] = _sums(q, np.where(full, 0.0, 1.0 / left[some]))
+        fourth[some] = _sums(q, np.where(full[some], 0.0, 1.0 / left[some]))
     psi = final.weights * final.z
     meat = weighted_gram(A, psi * psi / left, positive=True)
     bread = stack.coefficients(invert(_bread(A, final, gram))[1])
@@ -102,7 +101,7 @@ def mm_variances(
     return variances, kept_freedom((1.0 - forced) ** 2 / fourth, stack.sizes - k)
 
 
-def _sums(q: FloatArray, factors: FloatArray) -> FloatArray:
+def _sums(q: FloatArray, factors: FloatArray | NDArray[np.bool_]) -> FloatArray:
     """Sum q (P, q, n) times factors (P, n) over the rows."""
     return np.asarray((q @ factors[:, :, None].astype(np.float64))[:, :, 0])
 

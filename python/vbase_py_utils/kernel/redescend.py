@@ -15,7 +15,7 @@ from vbase_py_utils.kernel.linalg import (
     EPS,
     each,
     least_squares,
-    pieces,
+    quadratic_forms,
     scaled_inverse,
     scaled_solve,
     weighted_gram,
@@ -57,20 +57,9 @@ def fixed_weights(A: FloatArray, weights: FloatArray, floor: FloatArray) -> Floa
 
     ``weights`` (P, n) are those at the start.
     """
-    E = np.maximum(weights, floor)
-    h = weighted_leverages(A, E)
-    return np.where(h >= HELD_LEVERAGE, weights, np.nan)
-
-
-def weighted_leverages(A: FloatArray, weights: FloatArray) -> FloatArray:
-    """Leverages (P, n) of rows with the given weights, v a' (A V A')^-1 a."""
-    inverse = scaled_inverse(weighted_gram(A, weights, positive=True))
-    h = np.empty(weights.shape)
-    for some in pieces(A):
-        projected = inverse[some] @ A[some]
-        h[some] = np.multiply(projected, A[some], out=projected).sum(axis=1)
-    h *= weights
-    return h
+    floored = np.maximum(weights, floor)
+    inverse = scaled_inverse(weighted_gram(A, floored, positive=True))
+    return np.where(floored * quadratic_forms(inverse, A) >= HELD_LEVERAGE, weights, np.nan)
 
 
 def redescend(
