@@ -21,15 +21,15 @@ from threadpoolctl import threadpool_limits
 QUICK = 20  # a quick run has so many times fewer periods
 
 
-def time_in_turn(calls, repetitions):
+def time_in_turn(calls, repetitions, clock=time.perf_counter):
     """Times (repetitions) of each of the named calls, after one that is not counted."""
     times = {name: [] for name in calls}
     for repetition in range(repetitions + 1):
         for name, call in calls.items():
-            begin = time.perf_counter()
+            begin = clock()
             call()
             if repetition:
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(clock() - begin)
     return times
 
 
@@ -133,6 +133,36 @@ def against_statsmodels(panels, repetitions):
             "statsmodels loop",
             "times faster",
             "largest difference",
+        ],
+        rows,
+    )
+
+
+def estimators(panels, repetitions):
+    """Compare HC2 with the sandwich, and the MM estimate with Huber's, by CPU time."""
+    rows = []
+    for panel in panels:
+        model = {}
+        if "sector" in panel.frame.columns:
+            model = {"intercept": True, "categories": {"sector": None}}
+        calls = {
+            "Huber": lambda p=panel, m=model: contestants.ours(p, **m),
+            "MM": lambda p=panel, m=model: contestants.ours(p, **m, estimator="mm"),
+            "HC2": lambda p=panel, m=model: contestants.everything(p, **m),
+            "sandwich": lambda p=panel, m=model: contestants.everything(
+                p, **m, cov_type="sandwich"
+            ),
+            "MM in full": lambda p=panel, m=model: contestants.everything(p, **m, estimator="mm"),
+        }
+        times = time_in_turn(calls, repetitions, time.process_time)
+        pairs = ("MM", "Huber"), ("MM in full", "HC2"), ("HC2", "sandwich")
+        rows.append([panel.name, *(f"{ratio(times, *pair):.2f}" for pair in pairs)])
+    table(
+        [
+            "CPU time",
+            "`factor_returns`, MM over Huber",
+            "`fit_cross_sections`, MM over Huber",
+            "HC2 over sandwich",
         ],
         rows,
     )
@@ -251,6 +281,8 @@ def report(options):
     factor_model(
         workloads.with_sectors(1500, 6, max(3, 240 // fewer)), max(1, options.repetitions // 2)
     )
+    sectors = workloads.with_sectors(3000, 40, max(3, 60 // fewer))
+    estimators([*panels[:3], sectors], max(1, options.repetitions // 2))
     for n, k, t in large:
         other_panels(n, k, max(3, t // fewer), options.repetitions)
     growth(options.quick, options.repetitions)

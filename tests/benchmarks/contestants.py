@@ -19,9 +19,10 @@ def ours(panel, **options):
     return fits.select(panel.exposures).to_numpy()
 
 
-def everything(panel):
+def everything(panel, **options):
     """The same, with standard errors, specific returns and diagnostics."""
-    fits = fit_cross_sections(panel.frame, panel.exposures, weights="weight").collect()
+    options = {"weights": "weight"} | options
+    fits = fit_cross_sections(panel.frame, panel.exposures, **options).collect()
     frames = fits.coefficients, fits.specific_returns, fits.diagnostics
     assert all(frame.height for frame in frames)
     return fits.factor_returns.select(panel.exposures).to_numpy()
