@@ -13,8 +13,8 @@ import oracle
 import problems
 import robust_data
 from vbase_py_utils.kernel import stacks
+from vbase_py_utils.kernel.estimators import estimate, estimate_and_assess
 from vbase_py_utils.kernel.losses import Bisquare
-from vbase_py_utils.kernel.mm import fit_and_assess_mm, fit_mm
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status
 
 
@@ -24,8 +24,16 @@ def fit(X, y, w=None, starts=None, n_numeric=None, combinations=None, rows=None,
     options = SolverOptions(estimator="mm", **options)
     with warnings.catch_warnings(), np.errstate(all="raise"):
         warnings.simplefilter("error")
-        return fit_and_assess_mm(
-            X, y, w, starts, options, rows, n_numeric=n_numeric, combinations=combinations
+        return estimate_and_assess(
+            X,
+            y,
+            w,
+            starts,
+            options,
+            rows,
+            cov_type="HC2",
+            n_numeric=n_numeric,
+            combinations=combinations,
         )
 
 
@@ -194,7 +202,7 @@ def test_rows_may_be_anywhere_and_fits_alone_are_the_same(rng):
     for one, other in ((fits, there), (trust, there_trust)):
         for field in fields(one):
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
-    alone = fit_mm(X, y, w, starts, SolverOptions(estimator="mm"))
+    alone = estimate(X, y, w, starts, SolverOptions(estimator="mm"))
     np.testing.assert_array_equal(alone.coefficients, fits.coefficients)
 
 

@@ -98,9 +98,11 @@ def _weights(z: FloatArray, sizes: NDArray[np.intp]) -> FloatArray:
 
 def _wrapped(z: FloatArray) -> FloatArray:
     """Pull values in: as they are up to WRAP_FROM, then falling to zero at WRAP_TO."""
-    size = np.abs(z)
-    falling = WRAP_HEIGHT * np.tanh(WRAP_SLOPE * np.maximum(WRAP_TO - size, 0.0))
-    return np.where(size < WRAP_FROM, z, np.copysign(falling, z))
+    far = np.abs(z) >= WRAP_FROM
+    left = np.maximum(WRAP_TO - np.abs(z[far]), 0.0)
+    wrapped = z.copy()
+    wrapped[far] = np.copysign(WRAP_HEIGHT * np.tanh(WRAP_SLOPE * left), z[far])
+    return wrapped
 
 
 def _distances(z: FloatArray, from_rows: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:

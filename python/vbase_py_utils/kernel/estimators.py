@@ -13,7 +13,7 @@ from vbase_py_utils.kernel.irls import fit_periods
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.mm import fit_and_assess_mm, fit_mm
 from vbase_py_utils.kernel.period_fits import PeriodFits, SolverOptions
-from vbase_py_utils.kernel.stacks import Exposures, columns_of
+from vbase_py_utils.kernel.stacks import Block, Exposures, columns_of
 
 
 def estimate(
@@ -33,7 +33,7 @@ def estimate(
     """
     if options.estimator == "huber":
         return fit_periods(X, y, w, starts, options, rows, done)
-    return fit_mm(X, y, w, starts, options, rows, done, n_numeric=n_numeric)
+    return fit_mm(Block(columns_of(X), y, w, starts, rows), options, n_numeric, done)
 
 
 def estimate_and_assess(
@@ -56,17 +56,8 @@ def estimate_and_assess(
     """
     columns = columns_of(X)
     if options.estimator == "mm":
-        return fit_and_assess_mm(
-            columns,
-            y,
-            w,
-            starts,
-            options,
-            rows,
-            done,
-            n_numeric=n_numeric,
-            combinations=combinations,
-        )
+        block = Block(columns, y, w, starts, rows)
+        return fit_and_assess_mm(block, options, n_numeric, done, combinations)
     fits = fit_periods(columns, y, w, starts, options, rows, done)
     trust = assess_periods(
         columns,

@@ -27,10 +27,8 @@ from vbase_py_utils.kernel.redescend import LEAST_WEIGHT, fixed_weights, redesce
 from vbase_py_utils.kernel.scale import s_scale
 from vbase_py_utils.kernel.stacks import (
     Block,
-    Exposures,
     Layout,
     Stack,
-    columns_of,
     exponents_of,
     plan_stacks,
     put_rows,
@@ -40,49 +38,38 @@ from vbase_py_utils.kernel.stacks import (
 from vbase_py_utils.kernel.state import combined
 from vbase_py_utils.kernel.threads import run_together
 
+# What is called with the number of periods fitted since its last call.
+Done = Callable[[int], None]
+
 # The least weight of a row in the start, in units of the largest of its period.
 TINY = 1e-300
 
 
 def fit_mm(
-    X: Exposures,
-    y: FloatArray,
-    w: FloatArray | None,
-    starts: NDArray[np.intp],
-    options: SolverOptions,
-    rows: NDArray[np.intp] | None = None,
-    done: Callable[[int], None] | None = None,
-    *,
-    n_numeric: int | None = None,
+    block: Block, options: SolverOptions, n_numeric: int | None, done: Done | None = None
 ) -> PeriodFits:
-    """Estimate every period of a block; arguments as for ``fit_periods``.
+    """Estimate every period of a block; ``options`` and ``done`` as for ``fit_periods``.
 
-    The first ``n_numeric`` columns of X, ``None``: all, hold numbers, in which a value can lie far
-    out; the others are categories.
+    The first ``n_numeric`` columns, ``None``: all, hold numbers, in which a value can lie far out;
+    the others are categories.
     """
-    return _fit(Block(columns_of(X), y, w, starts, rows), options, done, n_numeric, None, None)
+    return _fit(block, options, n_numeric, done, None, None)
 
 
 def fit_and_assess_mm(
-    X: Exposures,
-    y: FloatArray,
-    w: FloatArray | None,
-    starts: NDArray[np.intp],
+    block: Block,
     options: SolverOptions,
-    rows: NDArray[np.intp] | None = None,
-    done: Callable[[int], None] | None = None,
-    *,
-    n_numeric: int | None = None,
+    n_numeric: int | None,
+    done: Done | None = None,
     combinations: FloatArray | None = None,
 ) -> tuple[PeriodFits, Inference]:
     """Estimate every period of a block as ``fit_mm``, and assess how far to trust it.
 
     ``combinations`` as for ``assess_periods``. Weights below DOWNWEIGHTED count as down-weighted.
     """
-    block = Block(columns_of(X), y, w, starts, rows)
     n_errors = len(block.columns) if combinations is None else combinations.shape[1]
-    trust = Inference.unknown(len(starts) - 1, n_errors, starts[-1])
-    fits = _fit(block, options, done, n_numeric, trust, combinations)
+    trust = Inference.unknown(len(block.sizes), n_errors, block.starts[-1])
+    fits = _fit(block, options, n_numeric, done, trust, combinations)
     trust.forget_unknown()
     return fits, trust
 
@@ -90,8 +77,8 @@ def fit_and_assess_mm(
 def _fit(
     block: Block,
     options: SolverOptions,
-    done: Callable[[int], None] | None,
     n_numeric: int | None,
+    done: Done | None,
     trust: Inference | None,
     combinations: FloatArray | None,
 ) -> PeriodFits:
