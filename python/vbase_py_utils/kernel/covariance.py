@@ -68,9 +68,13 @@ class Wanted:
         """Rows (P, q, k) whose products with a row a of A are q = c' (A A')^-1 a.
 
         That is how far a change of the row's return moves what is wanted in a least-squares fit.
+        They are in units in which every sum q^2 is one.
         """
-        inverse = stack.coefficients(stack.inverse)
-        return inverse if self.of_design is None else np.asarray(self.of_design @ inverse)
+        directions = stack.coefficients(stack.inverse)
+        if self.of_design is not None:
+            directions = self.of_design @ directions
+        spread = ((directions @ stack.gram) * directions).sum(axis=2)
+        return np.asarray(directions / np.sqrt(spread)[:, :, None])
 
     def from_design(self, directions: FloatArray, position: np.intp) -> FloatArray:
         """Combine directions (k, m) in the coefficients of the design of a period, to (q, m)."""
@@ -93,21 +97,15 @@ def leverages_and_freedom(stack: Stack, wanted: Wanted) -> tuple[FloatArray, Flo
     rows, by Cauchy and Schwarz. They equal n - k where all rows have the same leverage and the same
     |q|, and g - 1 for the mean of g rows that have no other factor. NaN where every q is zero.
     """
-    wanted_of_A = _of_unit_spread(stack, wanted) if wanted.of_design is not None else None
-    h, fourth = _leverages_and_fourths(stack, wanted_of_A)
-    if wanted_of_A is None and stack.ill.any():
-        # The coefficients of A are others than those of the design.
-        ill = stack[stack.ill]
-        directions = _of_unit_spread(ill, Wanted(None, wanted.exponents))
-        fourth[stack.ill] = _leverages_and_fourths(ill, directions)[1]
+    if wanted.of_design is not None:
+        h, fourth = _leverages_and_fourths(stack, wanted.directions(stack))
+    else:
+        h, fourth = _leverages_and_fourths(stack, None)
+        if stack.ill.any():
+            # The coefficients of A are others than those of the design.
+            ill = stack[stack.ill]
+            fourth[stack.ill] = _leverages_and_fourths(ill, wanted.directions(ill))[1]
     return h, kept_freedom(1.0 / fourth, stack.sizes - stack.A.shape[1])
-
-
-def _of_unit_spread(stack: Stack, wanted: Wanted) -> FloatArray:
-    """Directions (P, q, k) of what is wanted, in units in which every sum q^2 is one."""
-    directions = wanted.directions(stack)
-    spread = ((directions @ stack.gram) * directions).sum(axis=2)
-    return np.asarray(directions / np.sqrt(spread)[:, :, None])
 
 
 def leverages(stack: Stack) -> FloatArray:
@@ -120,7 +118,7 @@ def _leverages_and_fourths(
 ) -> tuple[FloatArray, FloatArray]:
     """Leverages (P, n), and sum q^4 / (1 - h) (P, q), a tile of A at a time.
 
-    ``wanted`` (P, q, k): directions of unit spread; ``None``: those of the coefficients of A.
+    ``wanted`` (P, q, k): as ``Wanted.directions``; ``None``: those of the coefficients of A.
     """
     unit = np.sqrt(np.einsum("pii->pi", stack.inverse))[:, None]
     own = stack.inverse / unit.transpose(0, 2, 1)
@@ -159,8 +157,10 @@ def freedom_without(
 ) -> FloatArray:
     """Degrees of freedom (q,) of a period in which the ``forced`` rows have no residual."""
     rest = np.delete(np.arange(stack.sizes[position]), forced)
-    directions = wanted.directions(stack)[position]
-    squares = (directions @ stack.A[position][:, rest]) ** 2
+    moved = stack.inverse[position] @ stack.A[position][:, rest]
+    if stack.triangle is not None:
+        moved = np.linalg.solve(stack.triangle[position], moved)
+    squares = wanted.from_design(moved, position) ** 2
     squares /= squares.sum(axis=1, keepdims=True)
     freedom = 1.0 / (squares**2 / left_by(h[rest])).sum(axis=1)
     most = stack.sizes[[position]] - stack.A.shape[1]
