@@ -212,6 +212,10 @@ def test_standard_errors_of_ill_conditioned_designs(cov_type, closeness, rng):
     tolerance = 1e-13 / closeness + 1e-9
     np.testing.assert_allclose(bad[1:3], good[1:3], rtol=tolerance)
     assert bad[3] * closeness == pytest.approx(good[3], rel=tolerance)
+    if cov_type == "HC2":
+        freedom = assess(X, y, w, cov_type=cov_type)[1].freedom[0]
+        expected = [oracle.degrees_of_freedom(Z, w, one) for one in np.eye(4)]
+        np.testing.assert_allclose(freedom[1:], expected[1:], rtol=tolerance)
 
 
 # --- HC2 and its degrees of freedom
