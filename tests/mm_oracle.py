@@ -47,7 +47,7 @@ def exposure_weights(X):
         d = squared_distances(z, z[d <= farthest * (1 + 1e-9)])
     d *= stats.chi2.ppf(0.5, p) / np.median(d)
     limit = stats.chi2.ppf(0.975, p)
-    return np.maximum((limit / np.maximum(d, limit)) ** 3, 1e-30)
+    return np.maximum((limit / np.maximum(d, limit)) ** 3, 1e-280)
 
 
 def squared_distances(z, rows):

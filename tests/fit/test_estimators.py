@@ -319,6 +319,52 @@ def test_exposures_that_only_bad_rows_tell_apart_are_named():
     assert fit_cross_sections(panel, ["x", "z", "far"]).bad_periods.is_empty()
 
 
+def test_categories_that_only_bad_rows_tell_apart_are_named():
+    rng = np.random.default_rng(1)
+    sector = np.resize(list("abc"), 60)
+    x = np.where(sector == "a", 1.0, 0.0) + np.where(sector == "b", 2.0, 0.0)
+    far = rng.standard_normal(60)
+    x[:3] += 5
+    far[:3] = 1e9
+    panel = pl.DataFrame(
+        {
+            "period": 1,
+            "asset": range(60),
+            "x": x,
+            "far": far,
+            "sector": pl.Series(sector, dtype=pl.Enum("abc")),
+            "return": rng.standard_normal(60),
+        }
+    )
+    ways = {"exposures": ["x", "far"], "categories": {"sector": None}, "intercept": True}
+    reason = fit_cross_sections(panel, **ways, estimator="mm").bad_periods["reason"][0]
+    assert reason.startswith(
+        "only assets whose exposures lie far out tell factors 'intercept', 'x'"
+    )
+    assert fit_cross_sections(panel, **ways).bad_periods.is_empty()
+
+
+def test_a_huber_fit_has_no_rows_far_out():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(40)
+    first = np.arange(40) == 0
+    panel = pl.DataFrame(
+        {
+            "period": 1,
+            "asset": range(40),
+            "x": x,
+            "z": x + first,
+            "w": np.where(first, 1e-40, 1.0),
+            "return": rng.standard_normal(40),
+        }
+    )
+    for estimator in ("huber", "mm"):
+        fits = fit_cross_sections(panel, ["x", "z"], weights="w", estimator=estimator)
+        assert fits.bad_periods["reason"].to_list() == [
+            "exposures 'x', 'z' are linearly dependent over the 40 assets"
+        ]
+
+
 def test_rows_left_out_have_neither_weight_nor_leverage():
     panel = spoilt_panel().with_columns(
         pl.when(pl.col("asset") == 5).then(0.0).otherwise("w").alias("w"),

@@ -410,6 +410,31 @@ def test_a_row_of_great_weight_is_no_lone_asset(rng):
     np.testing.assert_allclose(std_errors(X, y, w), expected, rtol=1e-4)
 
 
+@both_kinds
+@pytest.mark.parametrize("weight", [1e4, 1e8, 1e12])
+def test_a_mean_that_one_weight_decides_has_its_error_until_rounding_hides_it(weight, rng):
+    y, w = rng.standard_normal(50), np.ones(50)
+    w[7] = weight
+    X = np.ones((50, 1))
+    answer = std_errors(X, y, w, huber_t=np.inf)
+    slow = oracle.Fit(np.array([np.average(y, weights=w)]), np.inf, None, "")
+    # One over the weights of the others: 1 - h without cancellation.
+    u, h = (y - slow.b[0]) * np.sqrt(w), w / w.sum()
+    left = np.where(np.arange(50) == 7, 49 / w.sum(), 1 - h)
+    scaled = u**2 / left if kind_wanted[0] == "HC2" else u**2 * 50 / 49
+    expected = np.sqrt((w * scaled).sum()) / w.sum()
+    assert answer[0] == pytest.approx(expected, rel=1e-16 * weight + 1e-9)
+
+
+@both_kinds
+@pytest.mark.parametrize("weight", [1e16, 1e18, 1e24])
+def test_a_mean_that_one_weight_alone_decides_has_none(weight, rng):
+    y, w = rng.standard_normal(50), np.ones(50)
+    w[7] = weight
+    for unit in (1.0, 1e-6, 1e30):
+        assert np.isnan(std_errors(np.ones((50, 1)), y, w * unit, huber_t=np.inf)).all()
+
+
 CORNER = {
     # Category d holds two residuals at the corner of psi whichever way one looks at it.
     "y": [0.0363, -0.0095, 0.0656, -0.0071, 0.0015, 0.0018, 0.0115, -0.0009,

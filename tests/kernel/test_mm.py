@@ -326,3 +326,73 @@ def test_two_assets_of_a_sector_are_held_whatever_the_order_and_unit():
             order, unit = rng.permutation(30), rng.lognormal(0, 5)
             other = fit(X[order], y[order] * unit)[0].coefficients[0]
             np.testing.assert_allclose(other / unit, b, atol=1e-8)
+
+
+# --- what an attack found
+
+
+@pytest.mark.parametrize("zeros", [0.51, 0.6])
+def test_an_estimate_of_rounding_is_never_called_converged(zeros):
+    # More than half of the residuals are zero at the truth, where the start stops at residuals of
+    # rounding; these have an S-scale a little above. From elsewhere it may converge elsewhere.
+    exact = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        n, k = int(rng.choice([50, 200])), int(rng.choice([1, 2, 5]))
+        X = rng.standard_normal((n, k))
+        noise = 0.02 * rng.standard_normal(n)
+        noise[rng.permutation(n)[: int(np.ceil(zeros * n)) + k]] = 0.0
+        for y in (noise, noise + X @ np.linspace(0.5, -1.0, k)):
+            fits, trust = fit(X, y)
+            exact += fits.status[0] == Status.exact_fit
+            assert fits.status[0] == Status.exact_fit or fits.scale[0] > 1e-6
+            assert np.isnan(trust.std_errors).all() == (fits.status[0] == Status.exact_fit)
+    assert exact >= 70
+
+
+@pytest.mark.parametrize("size", [1e4, 1e8, 1e10])
+def test_exposures_far_out_cost_few_steps(size):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((100, 10))
+        y = X @ np.ones(10) + rng.standard_t(3, 100)
+        X[rng.random(100) < 0.05] *= size
+        fits, _ = fit(X, y, rng.lognormal(0, 1, 100))
+        assert fits.status[0] == Status.converged
+        assert fits.n_iter[0] <= 60
+        np.testing.assert_allclose(fits.coefficients[0], 1.0, atol=1.0)
+
+
+@pytest.mark.parametrize("sentinel", [1e12, 1e20, 1e30, 3.4e38])
+def test_a_sentinel_among_the_exposures_is_ignored(sentinel):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 3))
+    y = X @ np.ones(3) + rng.standard_normal(100)
+    without, _ = fit(X[1:], y[1:])
+    X[0, 0] = sentinel
+    fits, trust = fit(X, y)
+    assert fits.status[0] == Status.converged
+    np.testing.assert_allclose(fits.coefficients, without.coefficients, atol=0.01)
+    assert np.isfinite(trust.std_errors).all()
+    assert trust.robustness_weights[0] == 0.0
+
+
+@pytest.mark.parametrize("size", [1e80, 1e100, 1e250, 1e300])
+def test_the_size_of_a_wild_return_does_not_matter(size):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 2))
+    y = X @ np.ones(2) + rng.standard_normal(60)
+    y[5] = 1e3
+    expected, expected_trust = fit(X, y)
+    y[5] = size
+    fits, trust = fit(X, y)
+    assert fits.scale[0] == pytest.approx(expected.scale[0], rel=1e-9)
+    np.testing.assert_allclose(fits.coefficients, expected.coefficients, rtol=1e-8)
+    np.testing.assert_allclose(trust.std_errors, expected_trust.std_errors, rtol=1e-8)
+
+
+def test_as_many_assets_as_exposures_have_no_scale(rng):
+    X = rng.standard_normal((12, 12))
+    fits, _ = fit(X, X @ np.ones(12) + rng.standard_normal(12))
+    assert fits.status[0] == Status.exact_fit
+    assert fits.scale[0] == 0.0

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from vbase_py_utils.errors import FitError
 from vbase_py_utils.fit.block_rows import BlockRows
@@ -235,7 +234,7 @@ def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
                     "so there is no error to estimate"
                 )
             case Status.rank_deficient:
-                why = _collinear(block, t, np.flatnonzero(fits.collinear[t]), noun)
+                why = _collinear(block, fits, t, noun)
             case _:
                 why = f"{counted(n, 'usable asset')} for {wanted}"
                 if spec.families:
@@ -244,8 +243,9 @@ def _reasons(block: BlockRows, fits: PeriodFits) -> list[str | None]:
     return reasons
 
 
-def _collinear(block: BlockRows, t: np.intp, factors: NDArray[np.intp], noun: str) -> str:
+def _collinear(block: BlockRows, fits: PeriodFits, t: np.intp, noun: str) -> str:
     """Name the collinear factors of period ``t``, those that are zero for all assets separately."""
+    factors = np.flatnonzero(fits.collinear[t])
     first, end = block.kept_starts[t : t + 2]
     rows = np.arange(first, end) if block.kept is None else block.kept[first:end]
     X, _, _ = block.arrays()
@@ -259,20 +259,11 @@ def _collinear(block: BlockRows, t: np.intp, factors: NDArray[np.intp], noun: st
         parts.append(f"{are.format(listed(names, 6, REASON_NAMES))} zero for {assets}")
     if others:
         named = listed(others, 6, REASON_NAMES)
-        if _told_apart(X, rows, [j for j in factors if j not in zero]):
+        if fits.only_start_deficient[t]:
             parts.append(f"only assets whose exposures lie far out tell {noun} {named} apart")
         else:
             parts.append(f"{noun} {named} are linearly dependent over the {len(rows)} assets")
     return "; ".join(parts)
-
-
-def _told_apart(X: list[FloatArray], rows: NDArray[np.intp], factors: list[np.intp]) -> bool:
-    """Whether exposures are independent after all, in a start without the rows far out."""
-    if not all(j < len(X) for j in factors):
-        return False  # categories: their columns are not among the exposures
-    A = np.column_stack([X[j][rows] for j in factors])
-    A = np.ldexp(A, -np.frexp(np.abs(A).max(axis=0))[1])
-    return bool(np.linalg.matrix_rank(A / np.sqrt((A**2).sum(axis=0))) == len(factors))
 
 
 def portfolio_block(

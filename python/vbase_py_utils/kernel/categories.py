@@ -134,7 +134,7 @@ def _put_fits(fits: PeriodFits, part: Part, part_fits: PeriodFits) -> None:
     at = part.periods[:, None], part.present
     fits.coefficients[at] = _combined(part.combinations, part_fits.coefficients)
     fits.collinear[at] = (part.named & part_fits.collinear[:, None, :]).any(axis=2)
-    for name in ("scale", "n_iter", "status", "n_estimated"):
+    for name in ("scale", "n_iter", "status", "n_estimated", "only_start_deficient"):
         getattr(fits, name)[part.periods] = getattr(part_fits, name)
 
 

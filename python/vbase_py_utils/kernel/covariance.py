@@ -35,6 +35,8 @@ NO_RESIDUAL, ROUNDINGS, FULL_LEVERAGE = 1e-8, 1e4, 1 - 1e-8
 # variance is kept if at most this share of it comes from uninformative residuals (1 % of the
 # variance, half a percent of the error).
 UNKNOWN_SHARE = 0.01
+# Without a constraint a coefficient is unknown that depends on such a row beyond rounding.
+LONE_SHARE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,11 @@ class Wanted:
         """
         share = 0.0 if self.of_design is None else UNKNOWN_SHARE
         variances[~(unknown <= share * variances)] = np.nan
+
+    @property
+    def unknown_share(self) -> float:
+        """The largest share of sum q^2 that may stand on rows without a residual."""
+        return LONE_SHARE if self.of_design is None else UNKNOWN_SHARE
 
 
 def leverages_and_freedom(stack: Stack, wanted: Wanted) -> tuple[FloatArray, FloatArray]:
@@ -152,19 +159,23 @@ def kept_freedom(freedom: FloatArray, most: NDArray[np.intp]) -> FloatArray:
     return np.asarray(np.clip(freedom, 1.0, np.maximum(most, 1)[:, None]))
 
 
-def freedom_without(
-    stack: Stack, wanted: Wanted, position: np.intp, h: FloatArray, forced: NDArray[np.intp]
-) -> FloatArray:
-    """Degrees of freedom (q,) of a period in which the ``forced`` rows have no residual."""
-    rest = np.delete(np.arange(stack.sizes[position]), forced)
-    moved = stack.inverse[position] @ stack.A[position][:, rest]
+def share_and_freedom_without(
+    stack: Stack, wanted: Wanted, position: np.intp, h: FloatArray, without: NDArray[np.intp]
+) -> tuple[FloatArray, FloatArray]:
+    """Share (q,) of sum q^2 of rows ``without`` a residual, and degrees of freedom of the others.
+
+    Of the period at ``position``, whose leverages are h (n,).
+    """
+    moved = stack.inverse[position] @ stack.A[position, :, : stack.sizes[position]]
     if stack.triangle is not None:
         moved = np.linalg.solve(stack.triangle[position], moved)
     squares = wanted.from_design(moved, position) ** 2
     squares /= squares.sum(axis=1, keepdims=True)
-    freedom = 1.0 / (squares**2 / left_by(h[rest])).sum(axis=1)
+    share = squares[:, without].sum(axis=1)
+    rest = np.delete(np.arange(stack.sizes[position]), without)
+    freedom = (1.0 - share) ** 2 / (squares[:, rest] ** 2 / left_by(h[rest])).sum(axis=1)
     most = stack.sizes[[position]] - stack.A.shape[1]
-    return np.asarray(kept_freedom(freedom[None, :], most)[0])
+    return share, np.asarray(kept_freedom(freedom[None, :], most)[0])
 
 
 def without_residual(

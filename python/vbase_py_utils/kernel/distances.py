@@ -16,7 +16,7 @@ from scipy.special import chdtri
 from vbase_py_utils.kernel.linalg import invert, quadratic_forms, weighted_gram
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.scale import MAD_PER_SIGMA
-from vbase_py_utils.kernel.stacks import Block, Layout, exponents_of
+from vbase_py_utils.kernel.stacks import Block, Layout
 
 # Where the wrapping function begins to fall, where it is zero, and its shape between; from the
 # paper.
@@ -27,8 +27,9 @@ CONCENTRATIONS = 2
 # Rows whose distances differ by rounding alone, as in symmetric designs, are near or far together.
 TIED = 1e-9
 # Rows beyond this quantile of chi squared lose weight, with this power of the distance: with power
-# one the estimate broke at a fifth of bad rows. A weight of zero would leave the row out.
-OUTLYING, POWER, LEAST_WEIGHT = 0.975, 3, 1e-30
+# one the estimate broke at a fifth of bad rows. A weight of zero would leave the row out; this one
+# times the square of an exposure of 1e46 MADs is still next to nothing.
+OUTLYING, POWER, LEAST_WEIGHT = 0.975, 3, 1e-280
 # Rows may lie so far out, in MADs: their squares and products are still numbers.
 FARTHEST = 1e75
 
@@ -38,8 +39,8 @@ def exposure_weights(
 ) -> FloatArray:
     """Weights (P, width) in (0, 1] of the rows of ``periods`` by their exposures alone.
 
-    ``columns`` (N,) are the numeric ones. One in periods where none of them is continuous, and
-    beyond the rows of a period.
+    ``columns`` (N,) are the numeric ones. One in periods where none of them is continuous; beyond
+    the rows of a period they have no meaning.
     """
     weights = np.ones((len(periods), width))
     if not columns:
@@ -47,22 +48,19 @@ def exposure_weights(
     layout = Layout(block, periods, width)
     sizes = block.sizes[periods]
     x = np.stack([layout.of(column) for column in columns], axis=1)
-    # Any unit will do; in this one no number is large.
-    x = np.ldexp(x, -exponents_of(x)[:, :, None])
     inside = np.arange(width) < sizes[:, None]
     low, high = _middle(x, sizes)
     held = np.maximum(*(((x == m[:, :, None]) & inside[:, None]).sum(axis=2) for m in (low, high)))
     continuous = 2 * held < sizes[:, None]
-    x -= 0.5 * (low + high)[:, :, None]
+    x -= (0.5 * low + 0.5 * high)[:, :, None]
     low, high = _middle(np.abs(x), sizes)
-    x *= (2.0 * MAD_PER_SIGMA / (low + high))[:, :, None]
+    x /= ((0.5 * low + 0.5 * high) / MAD_PER_SIGMA)[:, :, None]
     np.clip(x, -FARTHEST, FARTHEST, out=x)
     kinds, kind = np.unique(continuous, axis=0, return_inverse=True)
     for number, chosen in enumerate(kinds):
         if chosen.any():
             alike = kind == number
             weights[alike] = _weights(x[alike][:, chosen], sizes[alike])
-    weights[~inside] = 1.0
     return weights
 
 

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from vbase_py_utils.kernel.covariance import (
+    FULL_LEVERAGE,
     CovType,
     Wanted,
-    freedom_without,
     h1_variances,
     leverages_and_freedom,
     moved_alone,
     sandwich_variances,
+    share_and_freedom_without,
     without_residual,
 )
 from vbase_py_utils.kernel.linalg import EPS, dots
@@ -190,8 +191,14 @@ def _assess_residuals(
             forced, moved = moved_alone(stack, position, X, suspects)
             moved = wanted.from_design(moved, position)
             wanted.forget(variances[position], (moved**2).sum(axis=1))
-            if forced.size:
-                freedom[position] = freedom_without(stack, wanted, position, h[position], forced)
+            # Nor does a row whose weight alone makes the fit go through it have a residual.
+            heavy = suspects[h[position, suspects] >= FULL_LEVERAGE]
+            without = np.union1d(forced, heavy)
+            if without.size:
+                share, freedom[position] = share_and_freedom_without(
+                    stack, wanted, position, h[position], without
+                )
+                variances[position][share > wanted.unknown_share] = np.nan
     errors = np.where(unit > 0.0, unit, np.nan)[:, None] * np.sqrt(variances)
     record.std_errors[periods] = np.ldexp(errors, wanted.exponents)
     if cov_type != "HC2":

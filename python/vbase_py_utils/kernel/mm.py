@@ -41,6 +41,10 @@ from vbase_py_utils.kernel.threads import run_together
 # What is called with the number of periods fitted since its last call.
 Done = Callable[[int], None]
 
+# Below SUSPECT times the size of rounding a scale is looked at closely: residuals below MARGIN
+# times the scale at which the start is an exact fit are then zero. It stops there, with residuals
+# of that size.
+SUSPECT, MARGIN = 1e4, 100.0
 # The least weight of a row in the start, in units of the largest of its period.
 TINY = 1e-300
 
@@ -86,6 +90,7 @@ def _fit(
     start_weights, in_start = _start_weights(block, block.columns[:n_numeric])
     huber = replace(options, estimator="huber")
     fits = fit_periods(block.columns, block.y, start_weights, block.starts, huber, block.rows, done)
+    _find_told_apart(block, fits)
 
     def finish(periods: NDArray[np.intp]) -> None:
         with np.errstate(all="ignore"):
@@ -100,6 +105,15 @@ def _fit(
     sizes = np.where(answered, block.sizes, 0)
     run_together(finish, plan_stacks(sizes, len(block.columns)))
     return fits
+
+
+def _find_told_apart(block: Block, fits: PeriodFits) -> None:
+    """Find the periods whose exposures are collinear in the start alone, without rows far out."""
+    deficient = np.where(fits.status == Status.rank_deficient, block.sizes, 0)
+    for periods in plan_stacks(deficient, len(block.columns)):
+        with np.errstate(all="ignore"):
+            stack, _ = stack_periods(block, periods)
+        fits.only_start_deficient[stack.periods] = True
 
 
 def _start_weights(
@@ -138,13 +152,13 @@ def _finish(
     # --- The scale, at the residuals of the start.
     b = stack.from_coefficients(np.ldexp(fits.coefficients[stack.periods], -stack.to_b))
     u = stack.y - combined(stack.A, b)
-    s = s_scale(u, stack.sizes, b.shape[1])
+    s = _scale(stack, b, u)
     fits.scale[stack.periods] = np.ldexp(s, stack.to_s)
     if trust is not None:
         _assess_design(block, stack, u, trust)
 
     # --- Periods whose scale has collapsed keep the coefficients of the start.
-    exact = (stack.sizes == b.shape[1]) | _collapsed(stack, b, u, s)
+    exact = ~(s > 0.0)
     late = fits.status[stack.periods] == Status.max_iter
     fits.status[stack.periods[exact]] = Status.exact_fit
     if exact.all():
@@ -164,15 +178,19 @@ def _finish(
         _assess_residuals(block, stack, end.u, s, final, trust, combinations)
 
 
-def _collapsed(stack: Stack, b: FloatArray, u: FloatArray, s: FloatArray) -> NDArray[np.bool_]:
-    """Whether the scale of residuals u (P, n) is zero, or no more than rounding."""
+def _scale(stack: Stack, b: FloatArray, u: FloatArray) -> FloatArray:
+    """Scale (P,) of residuals u (P, n) of coefficients b (P, k) of A; zero if it has collapsed."""
+    s = s_scale(u, stack.sizes, b.shape[1])
     # A bound on the magnitude of rows: no exposure of the design and no return exceeds one.
     largest = np.maximum(1.0, np.abs(stack.coefficients_of(b)).sum(axis=1))
     spread = np.sqrt(dots(u, u) / stack.sizes)
-    collapsed = np.asarray(~(s > np.maximum(ROUNDED * largest, COLLAPSED * spread)))
-    for i in np.flatnonzero(collapsed & (s > 0.0)):
-        collapsed[i] = not s[i] > least_scale(stack, i, b[i], float(spread[i]))
-    return collapsed
+    suspect = s <= SUSPECT * np.maximum(ROUNDED * largest, COLLAPSED * spread)
+    for i in np.flatnonzero(suspect & (s > 0.0)):
+        # Residuals that are rounding, of the row or of where the start stopped, are zero.
+        least = MARGIN * least_scale(stack, i, b[i], float(spread[i]))
+        clean = np.where(np.abs(u[i]) <= least, 0.0, u[i])
+        s[i] = s_scale(clean[None], stack.sizes[[i]], b.shape[1])[0]
+    return s
 
 
 def _assess_design(block: Block, stack: Stack, u: FloatArray, trust: Inference) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vbase_py_utils.kernel.covariance import (
     FULL_LEVERAGE,
-    UNKNOWN_SHARE,
+    LONE_SHARE,
     Wanted,
     kept_freedom,
     left_by,
@@ -34,8 +34,6 @@ from vbase_py_utils.kernel.stacks import Stack
 # The slopes psi' can add up to little or less than nothing in a direction; the bread has at least
 # this share of the information that the final weights have.
 LEAST_INFORMATION = 0.25
-# A variance is unknown if more than this share of sum q^2 stands on rows of weight zero.
-WITHOUT_WEIGHT = 1e-6
 
 
 class FinalWeights(NamedTuple):
@@ -95,8 +93,7 @@ def mm_variances(
     if wanted.of_design is not None:
         bread = wanted.of_design @ bread
     variances = ((bread @ meat) * bread).sum(axis=2)
-    share = WITHOUT_WEIGHT if wanted.of_design is None else UNKNOWN_SHARE
-    variances[~((lost <= WITHOUT_WEIGHT) & (forced <= share))] = np.nan
+    variances[~((lost <= LONE_SHARE) & (forced <= wanted.unknown_share))] = np.nan
     variances[unit[:, :, 0] == 0.0] = 0.0
     return variances, kept_freedom((1.0 - forced) ** 2 / fourth, stack.sizes - k)
 

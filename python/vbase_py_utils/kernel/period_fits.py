@@ -121,6 +121,8 @@ class PeriodFits:
         (T, k) whether the column is part of a linear dependence.
     n_estimated
         (T,) how many coefficients there are to estimate: k, fewer under constraints.
+    only_start_deficient
+        (T,) whether columns are collinear only where the MM estimate starts, without rows far out.
     """
 
     coefficients: FloatArray
@@ -129,6 +131,7 @@ class PeriodFits:
     status: NDArray[np.uint8]
     collinear: NDArray[np.bool_]
     n_estimated: NDArray[np.intp]
+    only_start_deficient: NDArray[np.bool_]
 
     @classmethod
     def unanswered(cls, n_periods: int, n_factors: int) -> PeriodFits:
@@ -140,6 +143,7 @@ class PeriodFits:
             status=np.full(n_periods, Status.too_few_assets, dtype=np.uint8),
             collinear=np.zeros((n_periods, n_factors), dtype=np.bool_),
             n_estimated=np.full(n_periods, n_factors),
+            only_start_deficient=np.zeros(n_periods, dtype=np.bool_),
         )
 
 

@@ -125,9 +125,10 @@ def _advance(live: Descent, loss: Bisquare, tol: float) -> NDArray[np.bool_]:
     newton, s = live.newton, live.s
 
     # --- The step: db solves H db = A psi, with the weights in H (IRLS) or psi' (Newton).
-    db = _step(live, loss)
+    db, weights = _step(live, loss)
     u = live.u - combined(live.A, db)
-    change = max_abs(u - live.u)
+    # Of rows that have weight: in those far out, rounding of b is large and moves nothing.
+    change = max_abs(np.where(weights > 0.0, u - live.u, 0.0))
     small = change <= max(tol, NOISE * loss.largest_psi) * s
 
     # --- Newton steps that do not close in are taken back, to where it began.
@@ -147,8 +148,8 @@ def _advance(live: Descent, loss: Bisquare, tol: float) -> NDArray[np.bool_]:
     return small
 
 
-def _step(live: Descent, loss: Bisquare) -> FloatArray:
-    """Compute one step (P, k) of every period."""
+def _step(live: Descent, loss: Bisquare) -> tuple[FloatArray, FloatArray]:
+    """Compute one step (P, k) of every period; also gives the weights (P, n) before it."""
     A, u, newton = live.A, live.u, live.newton
     fixed = ~np.isnan(live.fixed)
     weights = np.where(fixed, live.fixed, loss.weight(u, live.s[:, None]))
@@ -166,4 +167,4 @@ def _step(live: Descent, loss: Bisquare) -> FloatArray:
     for i in irls[~(pivots >= MIN_PIVOT).all(axis=1)]:
         if not live.done[i]:
             db[i] = least_squares(A[i], u[i] * (weights[i] / in_matrix[i]), in_matrix[i])
-    return db
+    return db, weights

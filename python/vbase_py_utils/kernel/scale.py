@@ -73,35 +73,36 @@ def mad_about_zero(u: FloatArray, ranks: Ranks | None = None) -> FloatArray:
 # Half of the residuals may be wrong before this scale breaks; the constant makes it consistent at
 # the normal. Rounded as in robustbase's lmrob.S.
 S_LOSS, S_SHARE = Bisquare(1.547645), 0.5
-S_STEPS = 200
+S_STEPS, LONGEST_STEP = 200, 4.0
 
 
 def s_scale(u: FloatArray, sizes: NDArray[np.intp], n_factors: int) -> FloatArray:
     """Scale s (P,) with sum rho(u / s) = 0.5 (n - k), rho the bisquare of S_LOSS, at most one.
 
-    Residuals u (P, n), zero beyond their ``sizes``. Zero where too few residuals are above zero:
-    no positive scale is then small enough. The sum falls as s grows, so that the solution is
-    unique. Source: Rousseeuw and Yohai (1984), Robust regression by means of S-estimators.
+    Residuals u (P, n), zero beyond their ``sizes``. Zero where too few residuals are above zero,
+    so that no positive scale is small enough, and where n = k. The sum falls as s grows, so that
+    the solution is unique.
+    Source: Rousseeuw and Yohai (1984), Robust regression by means of S-estimators.
     """
     wanted = S_SHARE * (sizes - n_factors)
     s = np.zeros(len(u))
-    todo = np.flatnonzero(np.count_nonzero(u, axis=1) > wanted)
+    todo = np.flatnonzero((np.count_nonzero(u, axis=1) > wanted) & (wanted > 0.0))
     size, wanted = np.abs(u[todo]), wanted[todo]
-    # Newton's steps in log s from the mean size; where one leaves what is known to contain the
-    # solution, the middle of that.
+    # Newton's steps in log s from the mean size, between two values that contain the solution: at
+    # the lower one every residual above zero is beyond c, at the upper one all are far inside. A
+    # step that leads outside, or far, is replaced by the middle.
     x = np.log(size.sum(axis=1) / sizes[todo])
-    low, high = np.full(len(x), -np.inf), np.full(len(x), np.inf)
+    low = np.log(size.min(axis=1, where=size > 0.0, initial=np.inf) / S_LOSS.c)
+    high = np.log(size.max(axis=1)) + 0.5 * np.log(8.0 * sizes[todo])
     for _ in range(S_STEPS):
-        q = np.square(size * np.exp(-x)[:, None] / S_LOSS.c)
+        q = np.square(size / (S_LOSS.c * np.exp(x))[:, None])
         np.minimum(q, 1.0, out=q)
         left = 1.0 - q
         excess = (1.0 - left**3).sum(axis=1) - wanted
         low, high = np.where(excess > 0, x, low), np.where(excess < 0, x, high)
         slope = 6.0 * (q * left**2).sum(axis=1)
-        # Where no residual is inside, the slope is zero: a step of one, unless it is the solution.
-        step = np.divide(excess, slope, out=np.sign(excess), where=slope > 0.0).clip(-1.0, 1.0)
-        new = x + step
-        out = ~((low <= new) & (new <= high))
+        new = x + np.divide(excess, slope, out=np.full_like(x, np.inf), where=slope > 0.0)
+        out = ~((low <= new) & (new <= high) & (np.abs(new - x) <= LONGEST_STEP))
         new[out] = 0.5 * (low + high)[out]
         done = np.abs(new - x) <= 2.0**-50
         s[todo] = np.exp(new)
