@@ -14,6 +14,7 @@ import problems
 import robust_data
 from vbase_py_utils.kernel import stacks
 from vbase_py_utils.kernel.estimators import estimate, estimate_and_assess
+from vbase_py_utils.kernel.irls import fit_periods
 from vbase_py_utils.kernel.losses import Bisquare
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status
 
@@ -249,6 +250,42 @@ def test_out_of_steps_in_either_stage(rng):
     assert fits.status[0] == Status.max_iter
     assert np.isfinite(fits.coefficients).all()
     assert np.isfinite(trust.std_errors).all()
+
+
+def test_a_start_that_ran_out_of_steps_is_said_so(rng):
+    late = 0
+    for _ in range(30):
+        X, y, w = problems.hard(rng, "cauchy", 40, 3)
+        start_weights = w * mm_oracle.exposure_weights(X)
+        for max_iter in (4, 6, 8, 12):
+            options = SolverOptions(max_iter=max_iter)
+            start = fit_periods(X, y, start_weights, np.array([0, 40]), options)
+            fits, _ = fit(X, y, w, max_iter=max_iter)
+            assert fits.n_iter[0] > start.n_iter[0]
+            if start.status[0] == Status.max_iter:
+                assert fits.status[0] == Status.max_iter
+                late += fits.n_iter[0] < 2 * max_iter  # the end did not run out of them
+    assert late >= 5
+
+
+def test_several_sentinels_of_one_row_are_collinear_exposures(rng):
+    X = rng.standard_normal((40, 3))
+    X[0] = 1e30
+    fits, trust = fit(X, rng.standard_normal(40))
+    assert fits.status[0] == Status.rank_deficient
+    assert np.isnan(fits.coefficients).all()
+    assert np.isnan(fits.scale).all()
+    assert fits.collinear.all()
+    assert np.isnan(trust.leverages).all()
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-150, 1e150, 1e300])
+def test_the_unit_of_weights_does_not_matter(unit, rng):
+    X, y, w = clustered(rng, 40, 3)
+    X[:4] *= 1e40
+    fits, _ = fit(X[:, 1:], y, w)
+    other, _ = fit(X[:, 1:], y, w * unit)
+    np.testing.assert_allclose(other.coefficients, fits.coefficients, rtol=1e-8)
 
 
 def test_zero_returns_and_returns_mostly_zero_are_exact_fits(rng):

@@ -129,6 +129,7 @@ def _advance(live: Descent, loss: Bisquare, tol: float) -> NDArray[np.bool_]:
     u = live.u - combined(live.A, db)
     # Of rows that have weight: in those far out, rounding of b is large and moves nothing.
     change = max_abs(np.where(weights > 0.0, u - live.u, 0.0))
+    change[np.isnan(db).any(axis=1)] = np.nan
     small = change <= max(tol, NOISE * loss.largest_psi) * s
 
     # --- Newton steps that do not close in are taken back, to where it began.
