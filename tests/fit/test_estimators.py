@@ -13,6 +13,8 @@ from category_panels import STYLES, TWO, market
 from vbase_py_utils import FitError, factor_returns, fit_cross_sections
 from vbase_py_utils.fit import query
 from vbase_py_utils.kernel import categories as families_module
+from vbase_py_utils.kernel import mm
+from vbase_py_utils.kernel.distances import exposure_weights
 from vbase_py_utils.stats.cross_section_regression import (
     run_cross_sectional_regression,
     run_monthly_factor_returns,
@@ -194,6 +196,33 @@ def test_a_portfolio_without_weight_is_left_out_and_spoils_no_other():
     held = fits.factor_portfolios.filter(factor="near").join(panel, on="asset")
     total = (held["holding"] * held["return"]).sum()
     assert total == pytest.approx(fits.factor_returns["near"][0], rel=1e-8)
+
+
+def test_the_only_category_of_a_family_has_a_return_of_zero_and_no_test():
+    panel = spoilt_panel().with_columns(sector=pl.lit("all"))
+    for estimator in ("huber", "mm"):
+        fits = fit_cross_sections(
+            panel, "beta", intercept=True, categories={"sector": None}, estimator=estimator
+        )
+        rows = (
+            fits.coefficients.filter(factor="sector=all").drop("period", "factor").unique().rows()
+        )
+        assert rows == [(0.0, 0.0, None, None, None)]
+
+
+def test_columns_of_categories_are_no_exposures_that_could_lie_out(monkeypatch):
+    # Without an intercept they hold several values, none of them in half of the rows.
+    seen = []
+
+    def spy(block, periods, width, columns):
+        seen.append(len(columns))
+        return exposure_weights(block, periods, width, columns)
+
+    monkeypatch.setattr(mm, "exposure_weights", spy)
+    panel = market(seed=6)
+    for function in (factor_returns, fit_cross_sections):
+        function(panel, STYLES, categories=TWO, estimator="mm")
+    assert set(seen) == {len(STYLES)}
 
 
 # --- pandas

@@ -335,6 +335,27 @@ def test_a_sector_of_one_asset_has_no_error_and_spoils_no_other(rng):
     assert fits.coefficients[0, 0] == pytest.approx(y[0], rel=1e-12)
 
 
+def test_combinations_may_depend_a_little_on_a_lone_asset():
+    # As factors under a constraint do: that asset has no residual and takes no part.
+    rng = np.random.default_rng(8)
+    X = np.eye(3)[np.repeat(range(3), [1, 15, 20])]
+    y = rng.standard_normal(36)
+    little, much = [-0.02, 1.0, -0.3], [-0.2, 1.0, -0.3]
+    combinations = np.array([[little, much, [0.0, 0.0, 0.0]]])
+    _, trust = fit(X, y, combinations=combinations)
+    _, rest = fit(X[1:, 1:], y[1:], combinations=combinations[:, :, 1:])
+    assert np.isnan(trust.std_errors[0]).tolist() == [False, True, False]
+    assert trust.std_errors[0, 0] == pytest.approx(rest.std_errors[0, 0], rel=0.05)
+    # The share of the lone asset leaves the numerator too.
+    V = trust.robustness_weights
+    share = 0.02**2 / (0.02**2 + 1 / V[1:16].sum() + 0.3**2 / V[16:].sum())
+    assert share < 0.01
+    assert trust.freedom[0, 0] == pytest.approx(rest.freedom[0, 0], rel=0.05)
+    # What is no combination at all is known to be zero.
+    assert trust.std_errors[0, 2] == 0.0
+    assert np.isnan(trust.freedom[0, 2])
+
+
 def test_a_factor_whose_rows_have_no_weight_has_no_error():
     rng = np.random.default_rng(4)
     X = np.zeros((43, 2))

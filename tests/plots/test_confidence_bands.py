@@ -101,6 +101,14 @@ def test_gaps_in_bands_and_numbers_without_errors():
     written_out(ax)
 
 
+def test_an_error_without_degrees_of_freedom_has_a_normal_band():
+    frame = long_of(wide_of(range(3))).with_columns(std_error=0.01, df=pl.Series([4.0, None, 9.0]))
+    edges = band_edges(plots.confidence_bands(frame).collections[0])
+    halves = [(edges[x][1] - edges[x][0]) / 2 for x in range(3)]
+    expected = [0.01 * q for q in (stats.t.ppf(0.975, 4), 1.959964, stats.t.ppf(0.975, 9))]
+    assert halves == pytest.approx(expected, rel=1e-5)
+
+
 def test_three_bands_of_many_by_their_median_t(french):
     frame = french.coefficients
     t = frame.group_by("factor").agg(t=pl.col("t_stat").abs().median()).sort("t")
