@@ -88,7 +88,7 @@ def test_the_mm_estimate_is_nearly_as_good_as_least_squares_at_the_normal():
 
 
 def test_the_recipe_prints_its_tables(capsys):
-    simulate_errors.main(["--periods", "10"])
+    simulate_errors.main(["--periods", "4"])
     printed = capsys.readouterr().out
     for text in (*BY_NAME, "HC2", "sandwich", "Huber | MM"):
         assert text in printed
