@@ -37,8 +37,7 @@ test-python version:
 campaign:
     uv run pytest -m campaign
 
-# what p-values are worth with few assets, and what bad exposures do: the tables, then their tests,
-# some five minutes
+# what p-values are worth with few assets, and what bad exposures do: tables and their tests, 3 minutes
 simulate-errors *options:
     uv run python tests/benchmarks/simulate_errors.py {{ options }}
     uv run pytest -m slow {{ two_at_once }}

@@ -149,7 +149,29 @@ def test_combinations_have_the_errors_of_the_coefficients_in_another_basis(rng):
 # --- what does not matter
 
 
-def test_order_and_units_do_not_matter(rng):
+@pytest.mark.parametrize("estimator", ["huber", "mm"])
+def test_order_and_units_do_not_matter_to_1e_12(estimator, rng):
+    for _ in range(40):
+        n, k = int(rng.choice([30, 60, 200])), int(rng.choice([2, 3, 6]))
+        X, y, w = problems.mild(rng, n, k)
+        order, starts = rng.permutation(n), np.array([0, n])
+        options = SolverOptions(estimator=estimator)
+        fits, trust = estimate_and_assess(X, y, w, starts, options, cov_type="HC2")
+        for unit_X, unit_y, unit_w, rows in (
+            (1.0, 1.0, 1.0, order),
+            (1e-6, 1e4, 3.7, slice(None)),
+        ):
+            data = X[rows] * unit_X, y[rows] * unit_y, w[rows] * unit_w
+            other, doubt = estimate_and_assess(*data, starts, options, cov_type="HC2")
+            unit = unit_y / unit_X
+            apart = X @ (other.coefficients[0] / unit - fits.coefficients[0]) * np.sqrt(w)
+            assert np.abs(apart).max() <= 1e-12 * fits.scale[0]
+            np.testing.assert_allclose(doubt.std_errors / unit, trust.std_errors, rtol=1e-12)
+            np.testing.assert_allclose(doubt.freedom, trust.freedom, rtol=1e-12)
+            np.testing.assert_allclose(doubt.leverages, trust.leverages[rows], atol=1e-12)
+
+
+def test_order_and_units_of_rows_far_out_do_not_matter(rng):
     for case in range(20):
         X, y, w = clustered(rng, 40, 3)
         fits, trust = fit(X, y, w)
