@@ -248,6 +248,7 @@ def test_pandas_functions_take_the_estimator():
 
 RANGE = "expected a number from 0.3 to 0.9999"
 OWN_ERRORS = "which has standard errors of its own"
+WITHOUT_FAR = "are linearly dependent once assets with outlying exposures are left out"
 
 
 @pytest.mark.parametrize("function", [factor_returns, fit_cross_sections])
@@ -343,7 +344,7 @@ def test_exposures_that_only_bad_rows_tell_apart_are_named():
         (
             1,
             "rank_deficient",
-            "only assets whose exposures lie far out tell exposures 'x', 'z' apart",
+            f"exposures 'x', 'z' {WITHOUT_FAR}",
         )
     ]
     assert fit_cross_sections(panel, ["x", "z", "far"]).bad_periods.is_empty()
@@ -368,9 +369,8 @@ def test_categories_that_only_bad_rows_tell_apart_are_named():
     )
     ways = {"exposures": ["x", "far"], "categories": {"sector": None}, "intercept": True}
     reason = fit_cross_sections(panel, **ways, estimator="mm").bad_periods["reason"][0]
-    assert reason.startswith(
-        "only assets whose exposures lie far out tell factors 'intercept', 'x'"
-    )
+    assert reason.startswith("factors 'intercept', 'x', ")
+    assert reason.endswith(WITHOUT_FAR)
     assert fit_cross_sections(panel, **ways).bad_periods.is_empty()
 
 

@@ -13,7 +13,6 @@ import polars as pl
 
 from vbase_py_utils.errors import FitError
 from vbase_py_utils.fit.block_rows import BlockRows
-from vbase_py_utils.fit.progress import Done
 from vbase_py_utils.fit.schema import (
     CONDITION_NUMBER,
     FACTOR,
@@ -48,6 +47,7 @@ from vbase_py_utils.kernel.inference import Inference, p_values
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.period_fits import (
     ANSWERED,
+    Done,
     PeriodFits,
     SolverOptions,
     Status,
@@ -260,7 +260,8 @@ def _collinear(block: BlockRows, fits: PeriodFits, t: np.intp, noun: str) -> str
     if others:
         named = listed(others, 6, REASON_NAMES)
         if fits.only_start_deficient[t]:
-            parts.append(f"only assets whose exposures lie far out tell {noun} {named} apart")
+            without = "once assets with outlying exposures are left out"
+            parts.append(f"{noun} {named} are linearly dependent {without}")
         else:
             parts.append(f"{noun} {named} are linearly dependent over the {len(rows)} assets")
     return "; ".join(parts)

@@ -124,15 +124,18 @@ def factor_returns(
         this asymptotic efficiency at the normal, from 0.3 to 0.9999. It takes three to six times as
         long, and with as few as two assets per exposure it protects little.
     huber_t : default 1.345
-        Tuning constant of the Huber fit in units of the residual scale; infinity gives weighted
-        least squares.
+        Tuning constant of the Huber fit, also of the one that "mm" starts from, in units of the
+        residual scale; infinity gives weighted least squares.
     cov_type : default "HC2"
-        Ignored here. Accepted so that the same keyword arguments work for ``fit_cross_sections``.
+        Ignored here, but checked: "mm" takes no other. Accepted so that the same keyword arguments
+        work for ``fit_cross_sections``.
     on_failure : default "null"
         "null": a period without an answer is a row of nulls, and one that ran out of steps keeps
         its last numbers. "raise": FitError names either.
     tol, max_iter : default 1e-10, 1000
-        Stop when no fitted value moves by more than ``tol`` scales, or after ``max_iter`` steps.
+        Stop when no fitted value moves by more than ``tol`` scales, or after ``max_iter`` steps; in
+        "mm", the fitted values of assets that have weight, and as many steps for start and end
+        each.
     sorted_by_period : default False
         Promise that periods ascend in time; text that sorts otherwise is refused. A LazyFrame is
         then read once, in batches, so that it need not fit in memory, nor need an answer that goes
@@ -263,7 +266,8 @@ def fit_cross_sections(
         with few assets per exposure. "sandwich": without leverage, too small for a factor to which
         few assets, or a few large weights, are exposed. "H1": the default of statsmodels, correct
         if weights are proportional to 1 / variance. The last two have n - k degrees of freedom. The
-        MM estimate has errors of its own, of the kind of "HC2".
+        MM estimate has its own standard errors, like HC2 but with its final weights; for it,
+        ``cov_type`` must stay "HC2".
 
     Returns
     -------
@@ -392,7 +396,9 @@ def _prepared(
     sorted_by_period = check_flag("sorted_by_period", sorted_by_period)
     progress = check_flag("progress", progress)
     frame, spec = PanelSpec.resolve(panel, exposures, **names)
-    options = SolverOptions(huber_t, tol, max_iter, estimator, efficiency)
+    options = SolverOptions(
+        huber_t=huber_t, tol=tol, max_iter=max_iter, estimator=estimator, efficiency=efficiency
+    )
     check_progress(progress=progress)
     ways: _Ways = {
         "on_failure": on_failure,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
+from vbase_py_utils.kernel.period_fits import Done
 from vbase_py_utils.text import needs
-
-Done = Callable[[int], None]
 
 
 def check_progress(*, progress: bool) -> None:

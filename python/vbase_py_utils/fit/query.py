@@ -14,10 +14,10 @@ import polars as pl
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.block import OnFailure, fit_block, portfolio_block, raise_on_failure
 from vbase_py_utils.fit.one_pass import one_pass
-from vbase_py_utils.fit.progress import Done, counting
+from vbase_py_utils.fit.progress import counting
 from vbase_py_utils.fit.schema import fit_schema, portfolio_schema
 from vbase_py_utils.kernel.covariance import CovType
-from vbase_py_utils.kernel.period_fits import SolverOptions
+from vbase_py_utils.kernel.period_fits import Done, SolverOptions
 from vbase_py_utils.keys import PERIOD, check_order
 from vbase_py_utils.panel import PanelSpec
 from vbase_py_utils.periods.order import (

@@ -74,9 +74,10 @@ class Estimated:
     estimator, efficiency
         "huber" or "mm", and the asymptotic efficiency of the MM estimate at the normal.
     huber_t
-        Tuning constant in units of the residual scale; infinity: weighted least squares.
+        Tuning constant in units of the residual scale, of an MM estimate that of its start;
+        infinity: weighted least squares.
     cov_type
-        Kind of standard errors.
+        Kind of standard errors; an MM estimate has its own, whose name here is "HC2".
     """
 
     period: str
@@ -160,12 +161,13 @@ class CrossSectionFits(Generic[Frame]):
 
         Columns: period, factor, factor_return, std_error, t_stat, df, p_value. Factors are in the
         order given: intercept, exposures, categories. Standard errors are in units of the factor
-        return. p_value is two-sided, by Student's t with df degrees of freedom: those of the
-        coefficient under "HC2", from 1 to n - k, else n - k.
+        return. p_value is two-sided, by Student's t with df degrees of freedom. Under "HC2" and for
+        the MM estimate, df is computed per factor, between 1 and n - k; otherwise it is n - k.
 
-        All four are null for an exact fit, and, but with "H1", where the residuals carry no
-        information: only one asset, or only outlying assets, are exposed to the factor. With
-        categories: if such assets could add more than 1 % to the variance. A category without a
+        std_error, t_stat, df and p_value are null for an exact fit. Except under "H1", they are
+        also null if the residuals carry no information about the factor: only one asset, or only
+        outlying assets, are exposed to it. With categories: if such assets could add more than 1 %
+        to the variance. A category without a
         usable row has no return and no error; the only category of its family has a return and an
         error of zero, and no t-value.
         """
@@ -180,7 +182,8 @@ class CrossSectionFits(Generic[Frame]):
         that a least-squares fit with the same regression weights would follow: near 1, the fit goes
         through the row whatever its return. A row that was left out has a fitted value if none of
         its exposures is missing, a specific return if its return is not missing either, and neither
-        weight nor leverage.
+        weight nor leverage. In an exact fit there is a leverage but no robustness weight; in a
+        period without an answer there is neither.
         """
         return self._under_own_names("specific_returns")
 
@@ -191,10 +194,10 @@ class CrossSectionFits(Generic[Frame]):
         Columns: period, n_assets (used), n_excluded, n_downweighted (residual beyond huber_t
         scales; of an MM estimate, with a robustness weight below one half), scale (of residuals
         times sqrt of the weight), r_squared, robust_r_squared (about the weighted mean return;
-        below zero where that mean would fit better), max_leverage (the largest of specific_returns:
-        of one above 0.99, look at the exposures), condition_number (of the weighted exposures,
-        columns scaled to unit norm; one category of each family has no column, and the number
-        depends on which), n_iter, and status, one of
+        below zero where that mean would fit better), max_leverage (the largest leverage of the
+        period; above 0.99, check that asset's exposures), condition_number (of the weighted
+        exposures, columns scaled to unit norm; one category of each family has no column, and the
+        number depends on which), n_iter, and status, one of
 
         - converged;
         - max_iter: out of steps; the numbers are those of the last step;
@@ -280,10 +283,14 @@ class CrossSectionFits(Generic[Frame]):
         )
 
     def __repr__(self) -> str:
-        return _as_text(*_summary(self._periods, self.estimated))
+        return _as_text(*self._summary)
 
     def _repr_html_(self) -> str:
-        return _as_html(*_summary(self._periods, self.estimated))
+        return _as_html(*self._summary)
+
+    @property
+    def _summary(self) -> tuple[str, dict[str, str]]:
+        return _summary(self._periods, self.estimated, inner_of(P_VALUE, self._spec))
 
 
 @overload
@@ -301,9 +308,12 @@ def inner_frame(
 
 
 def _summary(
-    periods: pl.DataFrame | pl.LazyFrame, estimated: Estimated
+    periods: pl.DataFrame | pl.LazyFrame, estimated: Estimated, p_values: list[str]
 ) -> tuple[str, dict[str, str]]:
-    """Write what was fitted on one screen; nothing is computed for a lazy result."""
+    """Write what was fitted on one screen; nothing is computed for a lazy result.
+
+    ``p_values``: the columns of periods that hold them.
+    """
     factors = {"factors": _factor_names(estimated.factors)}
     if isinstance(periods, pl.LazyFrame):
         return "CrossSectionFits, lazy: collect() runs the fit", factors
@@ -321,7 +331,7 @@ def _summary(
         "status": ", ".join(f"{count:,} {status}" for status, count in counts),
         "R squared": f"median {r_squared}, robust {robust}",
         "estimator": _method(estimated),
-        "p < 0.05": _rejected(periods, len(estimated.factors)),
+        "p < 0.05": _rejected(periods.select(pl.concat_list(p_values).explode()).to_series()),
         "leverage": _largest_leverage(periods),
     }
 
@@ -335,10 +345,9 @@ def _method(estimated: Estimated) -> str:
     return f"Huber {estimated.huber_t:g}, {estimated.cov_type} errors"
 
 
-def _rejected(periods: pl.DataFrame, n_factors: int) -> str:
+def _rejected(p_values: pl.Series) -> str:
     """Say how many factor returns differ from zero at 5 %."""
-    names = [f"{P_VALUE} of x{j}" for j in range(n_factors)]
-    values = periods.select(pl.concat_list(names).explode()).to_series().drop_nulls()
+    values = p_values.drop_nulls()
     if values.is_empty():
         return "no factor return has a p-value"
     share = int((values < 0.05).sum()) / len(values)

@@ -80,12 +80,12 @@ DIAGNOSTICS = (
 
 
 def inner_of(kind: str, spec: PanelSpec) -> list[str]:
-    """Names in a frame of period fits of what there is for every factor: STD_ERROR, DF, P_VALUE."""
+    """Column names, one per factor, of ``kind``: STD_ERROR, DF or P_VALUE."""
     return [f"{kind} of {name}" for name in spec.inner_factors]
 
 
 def inner_trust(spec: PanelSpec) -> list[str]:
-    """Names of all these columns."""
+    """Column names of all standard errors, then all df, then all p-values."""
     return [name for kind in (STD_ERROR, DF, P_VALUE) for name in inner_of(kind, spec)]
 
 

@@ -11,7 +11,7 @@ numbers are fitted together. Arrays in, arrays out; the solver does not know of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from vbase_py_utils.kernel.covariance import CovType
 from vbase_py_utils.kernel.estimators import estimate, estimate_and_assess
 from vbase_py_utils.kernel.inference import Inference
 from vbase_py_utils.kernel.losses import FloatArray
-from vbase_py_utils.kernel.period_fits import PeriodFits, SolverOptions, fitted_values
+from vbase_py_utils.kernel.period_fits import Done, PeriodFits, SolverOptions, fitted_values
 from vbase_py_utils.kernel.stacks import Exposures, columns_of
 
 # Periods are laid out for the solver together until they hold this many numbers, 64 MB.
@@ -69,7 +69,7 @@ def fit_families(
     starts: NDArray[np.intp],
     options: SolverOptions,
     rows: NDArray[np.intp] | None = None,
-    done: Callable[[int], None] | None = None,
+    done: Done | None = None,
     *,
     intercept: bool,
 ) -> PeriodFits:
@@ -98,7 +98,7 @@ def fit_and_assess_families(
     starts: NDArray[np.intp],
     options: SolverOptions,
     rows: NDArray[np.intp] | None = None,
-    done: Callable[[int], None] | None = None,
+    done: Done | None = None,
     *,
     intercept: bool,
     cov_type: CovType,

@@ -72,11 +72,15 @@ class Wanted:
         That is how far a change of the row's return moves what is wanted in a least-squares fit.
         They are in units in which every sum q^2 is one.
         """
-        directions = stack.coefficients(stack.inverse)
-        if self.of_design is not None:
-            directions = self.of_design @ directions
+        directions = self.combined(stack.coefficients(stack.inverse))
         spread = ((directions @ stack.gram) * directions).sum(axis=2)
         return np.asarray(directions / np.sqrt(spread)[:, :, None])
+
+    def combined(self, of_coefficients: FloatArray) -> FloatArray:
+        """Combine (P, k, m) of the coefficients of the design to (P, q, m) of what is wanted."""
+        if self.of_design is None:
+            return of_coefficients
+        return np.asarray(self.of_design @ of_coefficients)
 
     def from_design(self, directions: FloatArray, position: np.intp) -> FloatArray:
         """Combine directions (k, m) in the coefficients of the design of a period, to (q, m)."""
@@ -92,7 +96,11 @@ class Wanted:
 
     @property
     def unknown_share(self) -> float:
-        """The largest share of sum q^2 that may stand on rows without a residual."""
+        """The largest share of sum q^2 that may stand on rows without a residual.
+
+        ``forget`` measures unweighted rows, of which a coefficient may need none at all; this is of
+        weighted ones, where rounding leaves a little.
+        """
         return LONE_SHARE if self.of_design is None else UNKNOWN_SHARE
 
 
@@ -210,12 +218,12 @@ def h1_variances(stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted) -> Flo
 
 
 def sandwich_variances(
-    stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted, leverages: FloatArray | None = None
+    stack: Stack, z: FloatArray, loss: Loss, wanted: Wanted, h: FloatArray | None = None
 ) -> FloatArray:
     """Sandwich variances (P, q) of what is wanted, in units of the squared scale.
 
-    With ``leverages`` (P, n) those of HC2, else with the factor n / (n - k). NaN where the inlying
-    rows carry too little information.
+    With leverages ``h`` (P, n) those of HC2, else with the factor n / (n - k). NaN where the
+    inlying rows carry too little information.
     """
     A, n, k = stack.A, stack.sizes, stack.A.shape[1]
     inlying = weighted_gram(A, loss.psi_prime(z), positive=True)
@@ -229,13 +237,12 @@ def sandwich_variances(
         directions = _without_rounding(np.linalg.solve(triangle, directions))
         null[position] = np.abs(z[position]).max() * np.linalg.solve(known, directions.T).T
     squares = loss.psi(z) ** 2
-    if leverages is None:
+    if h is None:
         squares *= (n / (n - k))[:, None]
     else:
-        squares /= left_by(leverages)
-    bread, meat = stack.coefficients(inverse), weighted_gram(A, squares, positive=True)
-    if wanted.of_design is not None:
-        bread = wanted.of_design @ bread
+        squares /= left_by(h)
+    bread = wanted.combined(stack.coefficients(inverse))
+    meat = weighted_gram(A, squares, positive=True)
     variances: FloatArray = ((bread @ meat) * bread).sum(axis=2)
     for position, directions in null.items():
         unknown = (wanted.from_design(directions, position) ** 2).sum(axis=1)

@@ -29,8 +29,8 @@ TIED = 1e-9
 # Rows beyond this quantile of chi squared lose weight, with this power of the distance: with power
 # one the estimate broke at a fifth of bad rows. A weight of zero would leave the row out; this one
 # times the square of an exposure of 1e46 MADs is still next to nothing.
-OUTLYING, POWER, LEAST_WEIGHT = 0.975, 3, 1e-280
-# Rows may lie so far out, in MADs: their squares and products are still numbers.
+OUTLYING, POWER, LEAST_EXPOSURE_WEIGHT = 0.975, 3, 1e-280
+# Standardised values are clipped here, so that their squares and products do not overflow.
 FARTHEST = 1e75
 
 
@@ -39,8 +39,8 @@ def exposure_weights(
 ) -> FloatArray:
     """Weights (P, width) in (0, 1] of the rows of ``periods`` by their exposures alone.
 
-    ``columns`` (N,) are the numeric ones. One in periods where none of them is continuous; beyond
-    the rows of a period they have no meaning.
+    ``columns`` (N,) are the numeric ones. The weights are 1 in periods with no continuous column;
+    entries beyond the rows of a period have no meaning.
     """
     weights = np.ones((len(periods), width))
     if not columns:
@@ -50,6 +50,7 @@ def exposure_weights(
     x = np.stack([layout.of(column) for column in columns], axis=1)
     inside = np.arange(width) < sizes[:, None]
     low, high = _middle(x, sizes)
+    # How many rows hold the lower, and the upper, median itself.
     held = np.maximum(*(((x == m[:, :, None]) & inside[:, None]).sum(axis=2) for m in (low, high)))
     continuous = 2 * held < sizes[:, None]
     x -= (0.5 * low + 0.5 * high)[:, :, None]
@@ -65,7 +66,10 @@ def exposure_weights(
 
 
 def _middle(x: FloatArray, sizes: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
-    """Find the lower and the upper median (P, p) of the first ``sizes`` (P,) of x (P, p, n)."""
+    """Find the lower and the upper median (P, p) of the first ``sizes`` (P,) of x (P, p, n).
+
+    Of an odd number of rows both are the median.
+    """
     width = x.shape[2]
     column = np.arange(width)
     below = sizes + (width - sizes) // 2
@@ -91,7 +95,7 @@ def _weights(z: FloatArray, sizes: NDArray[np.intp]) -> FloatArray:
     low, high = _middle(d[:, None], sizes)
     d *= 2.0 * float(chdtri(n_columns, 0.5)) / (low + high)
     weights = np.minimum(float(chdtri(n_columns, 1.0 - OUTLYING)) / d, 1.0) ** POWER
-    return np.where(np.isnan(weights), 1.0, np.maximum(weights, LEAST_WEIGHT))
+    return np.where(np.isnan(weights), 1.0, np.maximum(weights, LEAST_EXPOSURE_WEIGHT))
 
 
 def _wrapped(z: FloatArray) -> FloatArray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +10,7 @@ from vbase_py_utils.kernel.inference import Inference, assess_periods
 from vbase_py_utils.kernel.irls import fit_periods
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.mm import fit_and_assess_mm, fit_mm
-from vbase_py_utils.kernel.period_fits import PeriodFits, SolverOptions
+from vbase_py_utils.kernel.period_fits import Done, PeriodFits, SolverOptions
 from vbase_py_utils.kernel.stacks import Block, Exposures, columns_of
 
 
@@ -23,13 +21,14 @@ def estimate(
     starts: NDArray[np.intp],
     options: SolverOptions,
     rows: NDArray[np.intp] | None = None,
-    done: Callable[[int], None] | None = None,
+    done: Done | None = None,
     *,
     n_numeric: int | None = None,
 ) -> PeriodFits:
     """Fit every period of a block; arguments as for ``fit_periods``.
 
-    ``n_numeric``: how many columns of X, from the first, hold numbers and no categories.
+    ``n_numeric``: how many columns of X, from the first, hold numbers and no categories; ``None``:
+    all.
     """
     if options.estimator == "huber":
         return fit_periods(X, y, w, starts, options, rows, done)
@@ -43,7 +42,7 @@ def estimate_and_assess(
     starts: NDArray[np.intp],
     options: SolverOptions,
     rows: NDArray[np.intp] | None = None,
-    done: Callable[[int], None] | None = None,
+    done: Done | None = None,
     *,
     cov_type: CovType,
     n_numeric: int | None = None,
@@ -51,8 +50,8 @@ def estimate_and_assess(
 ) -> tuple[PeriodFits, Inference]:
     """Fit every period of a block as ``estimate``, and assess the fits.
 
-    ``combinations`` as for ``assess_periods``. The MM estimate has standard errors of its own,
-    whatever the ``cov_type``.
+    ``combinations`` as for ``assess_periods``. ``cov_type`` is for the Huber fit; the MM estimate
+    has its own standard errors.
     """
     columns = columns_of(X)
     if options.estimator == "mm":

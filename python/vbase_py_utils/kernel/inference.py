@@ -60,9 +60,9 @@ class Inference:
     condition_numbers
         (T,) of the weighted exposures, columns scaled to unit norm.
     n_downweighted
-        (T,) rows with a robustness weight below one.
+        (T,) rows with a robustness weight below one, of an MM estimate below one half.
     robustness_weights
-        (N,) in (0, 1].
+        (N,) in (0, 1]; of an MM estimate also zero.
     leverages
         (N,) of the weighted exposures, in [0, 1]; their sum over a period is k.
     """

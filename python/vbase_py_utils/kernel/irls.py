@@ -13,7 +13,6 @@ what a step changes, so that rounding does not blur the end of the iteration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +32,7 @@ from vbase_py_utils.kernel.newton import (
     middle_row,
     out_of_reach,
 )
-from vbase_py_utils.kernel.period_fits import PeriodFits, SolverOptions, Status
+from vbase_py_utils.kernel.period_fits import Done, PeriodFits, SolverOptions, Status
 from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, scale_of
 from vbase_py_utils.kernel.stacks import (
     Block,
@@ -44,6 +43,8 @@ from vbase_py_utils.kernel.stacks import (
     stack_periods,
 )
 from vbase_py_utils.kernel.state import (
+    MAX_DONE,
+    NOISE,
     Live,
     NewtonPhase,
     combined,
@@ -68,12 +69,6 @@ MIN_IRLS_PIVOT = 1e-8
 # If the scale is below COLLAPSED times the spread of the least-squares residuals, or ROUNDED times
 # the size of a typical row, the exposures fit most returns exactly: the rest is rounding.
 COLLAPSED, ROUNDED = 1e-12, 8 * EPS
-# Rounding in the sums of a step: that of 4,000 rows, which adds up like the root of their number.
-NOISE = 64 * EPS
-# Periods that are done leave the stack when they are more than this share of it: dropping them
-# at once would copy the others in nearly every step. From 0.25 to 0.9 the time is the same within
-# noise, at 0.05 a fifth more.
-MAX_DONE = 0.25
 
 
 def fit_periods(
@@ -83,7 +78,7 @@ def fit_periods(
     starts: NDArray[np.intp],
     options: SolverOptions,
     rows: NDArray[np.intp] | None = None,
-    done: Callable[[int], None] | None = None,
+    done: Done | None = None,
 ) -> PeriodFits:
     """Fit every period of a block on its own.
 

@@ -13,11 +13,11 @@ from vbase_py_utils.kernel.losses import FloatArray
 EPS = float(np.finfo(np.float64).eps)
 # Exposures whose weighted copy stays in the L2 cache, 1 MB.
 CACHE_CELLS = 2**17
-# Exposures of which several copies stay there, and rows at least in a tile. From 2^14 to 2^16 cells
-# the time is the same within a tenth.
+# Cells of a tile, of which several copies fit in the L2 cache, and the least number of its rows.
+# From 2^14 to 2^16 cells the time is the same within a tenth.
 TILE_CELLS, LEAST_WIDTH = 2**15, 64
-# From this many columns BLAS multiplies a matrix with its own transpose in less time than with
-# another one; of 8 it takes twice as long.
+# From this many columns, multiplying a matrix by its own transpose takes less time than a general
+# product; with 8 columns it takes twice as long.
 MANY_COLUMNS = 32
 # Systems of at most this many unknowns are eliminated together; larger ones go to LAPACK one by
 # one.
@@ -30,7 +30,7 @@ def dots(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def pieces(A: FloatArray) -> Iterator[slice]:
-    """Cut the periods of A (P, k, n) into runs that stay in the cache."""
+    """Cut the periods of A (P, k, n) into runs of which one copy stays in the cache."""
     step = max(1, CACHE_CELLS // A[0].size) if len(A) else 1
     for first in range(0, len(A), step):
         yield slice(first, min(first + step, len(A)))

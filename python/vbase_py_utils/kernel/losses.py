@@ -131,9 +131,9 @@ DOWNWEIGHTED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Bisquare:
-    """Tukey's bisquare and its derivatives, for ``redescend``; methods as in ``Loss``.
+    """Tukey's bisquare by its weights and psi(z) = z * weight(z), for ``redescend``.
 
-    Beyond ``c`` scales the loss is constant, so that such a row has no weight at all.
+    Methods take residuals as those of ``Loss``. Beyond ``c`` scales a row has no weight at all.
     Source: Beaton and Tukey (1974), Technometrics 16, 147-185.
     """
 
@@ -146,7 +146,7 @@ class Bisquare:
 
     @property
     def largest_psi(self) -> float:
-        """The value of psi at c / sqrt(5), where it turns down."""
+        """The value of psi at z = c / sqrt(5), where it turns down."""
         return self.c * 16 / (25 * math.sqrt(5))
 
     @property
@@ -154,16 +154,8 @@ class Bisquare:
         """How many scales out the weight falls below DOWNWEIGHTED."""
         return self.c * math.sqrt(1.0 - math.sqrt(DOWNWEIGHTED))
 
-    def rho(self, z: FloatArray) -> FloatArray:
-        """Loss in units of its largest value: 1 - (1 - (z/c)^2)^3 up to ``c``, then one."""
-        return np.asarray(1.0 - self._inside(z, 1.0) ** 3)
-
-    def psi(self, z: FloatArray) -> FloatArray:
-        """First derivative of rho times c^2/6: z (1 - (z/c)^2)^2 up to ``c``, then zero."""
-        return z * self.weight(z)
-
     def psi_prime(self, u: FloatArray, s: FloatArray | float = 1.0) -> FloatArray:
-        """Second derivative of rho times c^2/6: (1 - q) (1 - 5 q) with q = min((z/c)^2, 1)."""
+        """Slope of psi: (1 - q) (1 - 5 q) with q = min((z/c)^2, 1)."""
         inside = self._inside(u, s)
         return np.asarray(inside * (5.0 * inside - 4.0))
 

@@ -9,7 +9,7 @@ Raymaekers and Rousseeuw (2021), see ``distances``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +22,8 @@ from vbase_py_utils.kernel.irls import COLLAPSED, ROUNDED, fit_periods, least_sc
 from vbase_py_utils.kernel.linalg import dots
 from vbase_py_utils.kernel.losses import DOWNWEIGHTED, Bisquare, FloatArray
 from vbase_py_utils.kernel.mm_covariance import FinalWeights, mm_variances
-from vbase_py_utils.kernel.period_fits import PeriodFits, SolverOptions, Status
-from vbase_py_utils.kernel.redescend import LEAST_WEIGHT, fixed_weights, redescend
+from vbase_py_utils.kernel.period_fits import Done, PeriodFits, SolverOptions, Status
+from vbase_py_utils.kernel.redescend import IRLS_FLOOR, fixed_weights, redescend
 from vbase_py_utils.kernel.scale import s_scale
 from vbase_py_utils.kernel.stacks import (
     Block,
@@ -38,12 +38,9 @@ from vbase_py_utils.kernel.stacks import (
 from vbase_py_utils.kernel.state import combined
 from vbase_py_utils.kernel.threads import run_together
 
-# What is called with the number of periods fitted since its last call.
-Done = Callable[[int], None]
-
-# Below SUSPECT times the size of rounding a scale is looked at closely: residuals below MARGIN
-# times the scale at which the start is an exact fit are then zero. It stops there, with residuals
-# of that size.
+# A scale below SUSPECT times the rounding error may be zero. It is then computed anew with
+# residuals below MARGIN * least_scale() set to zero, because the start stops with residuals of
+# about least_scale().
 SUSPECT, MARGIN = 1e4, 100.0
 # The least weight of a row in the start, in units of the largest of its period.
 TINY = 1e-300
@@ -90,7 +87,7 @@ def _fit(
     start_weights, in_start = _start_weights(block, block.columns[:n_numeric])
     huber = replace(options, estimator="huber")
     fits = fit_periods(block.columns, block.y, start_weights, block.starts, huber, block.rows, done)
-    _find_told_apart(block, fits)
+    _mark_start_deficient(block, fits)
 
     def finish(periods: NDArray[np.intp]) -> None:
         with np.errstate(all="ignore"):
@@ -107,8 +104,8 @@ def _fit(
     return fits
 
 
-def _find_told_apart(block: Block, fits: PeriodFits) -> None:
-    """Find the periods whose exposures are collinear in the start alone, without rows far out."""
+def _mark_start_deficient(block: Block, fits: PeriodFits) -> None:
+    """Mark the periods whose columns are collinear in the start alone, without rows far out."""
     deficient = np.where(fits.status == Status.rank_deficient, block.sizes, 0)
     for periods in plan_stacks(deficient, len(block.columns)):
         with np.errstate(all="ignore"):
@@ -167,11 +164,12 @@ def _finish(
 
     # --- Downhill from the start, at this scale.
     loss = Bisquare.of(options.efficiency)
-    floor = LEAST_WEIGHT * _laid_out(block, stack, in_start)
+    floor = IRLS_FLOOR * _laid_out(block, stack, in_start)
     fixed = fixed_weights(stack.A, loss.weight(u, s[:, None]), floor)
     end = redescend(stack.A, b, u, s, fixed, floor, loss, options)
     fits.coefficients[stack.periods] = np.ldexp(stack.coefficients_of(end.b), stack.to_b)
     fits.n_iter[stack.periods] += end.n_iter
+    # A start that ran out of steps may not be where the way down should have begun.
     fits.status[stack.periods] = np.where(late, Status.max_iter, end.status)
     if trust is not None:
         final = FinalWeights.of(end.u / s[:, None], fixed, floor, loss)
@@ -194,7 +192,7 @@ def _scale(stack: Stack, b: FloatArray, u: FloatArray) -> FloatArray:
 
 
 def _assess_design(block: Block, stack: Stack, u: FloatArray, trust: Inference) -> None:
-    """Fill in what exact fits have too, at residuals u (P, n)."""
+    """Fill in what exact fits have too; residuals u (P, n), which others will have changed."""
     trust.condition_numbers[stack.periods] = condition_numbers(stack)
     trust.r_squared[stack.periods] = r_squared(stack, u)
     put_rows(block, stack.periods, leverages(stack), trust.leverages)

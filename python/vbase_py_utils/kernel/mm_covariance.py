@@ -1,8 +1,8 @@
 """Variances of the MM estimate and their degrees of freedom.
 
-Like HC2 with degrees of freedom of its own, on the design of the final weights: a row far out that
-has lost its weight must not count as one that could move the estimate, and leverages of all rows
-would make intervals several times too long.
+HC2 and its degrees of freedom, computed on the design weighted by the final weights. Unweighted
+leverages would let rows that lost their weight still count, and make intervals several times too
+long.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def mm_variances(
     V = final.floored
     gram = weighted_gram(A, V, positive=True)
     inverse = scaled_inverse(gram)
-    directions = stack.coefficients(inverse)
-    if wanted.of_design is not None:
-        directions = wanted.of_design @ directions
+    directions = wanted.combined(stack.coefficients(inverse))
     unit = np.sqrt(((directions @ gram) * directions).sum(axis=2))[:, :, None]
     h = V * quadratic_forms(inverse, A)
     left, full = left_by(h), h >= FULL_LEVERAGE
+    # Of sum q^2 = 1: sum q^4 / (1 - h), what stands on rows without weight, and on those through
+    # which the fit must go.
     fourth, lost, forced = (np.empty(directions.shape[:2]) for _ in range(3))
     for some in pieces(A):
         q = (directions[some] / unit[some]) @ A[some]
@@ -89,11 +89,10 @@ def mm_variances(
         fourth[some] = _sums(q, np.where(full[some], 0.0, 1.0 / left[some]))
     psi = final.weights * final.z
     meat = weighted_gram(A, psi * psi / left, positive=True)
-    bread = stack.coefficients(invert(_bread(A, final, gram))[1])
-    if wanted.of_design is not None:
-        bread = wanted.of_design @ bread
+    bread = wanted.combined(stack.coefficients(invert(_bread(A, final, gram))[1]))
     variances = ((bread @ meat) * bread).sum(axis=2)
     variances[~((lost <= LONE_SHARE) & (forced <= wanted.unknown_share))] = np.nan
+    # What no coefficient is in, such as the only category of a family, is zero for certain.
     variances[unit[:, :, 0] == 0.0] = 0.0
     return variances, kept_freedom((1.0 - forced) ** 2 / fourth, stack.sizes - k)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from numbers import Real
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,10 @@ EFFICIENCIES = 0.3, 0.9999
 ANSWERED = (Status.converged.name, Status.exact_fit.name)
 
 
+# What is called with the number of periods fitted since its last call, on any thread.
+Done = Callable[[int], None]
+
+
 @dataclass(frozen=True)  # without slots, so that the class attributes are the defaults
 class SolverOptions:
     """The options of the solver.
@@ -42,11 +47,11 @@ class SolverOptions:
     Attributes
     ----------
     huber_t
-        Tuning constant in units of the scale, > 0; infinity for least squares.
+        Tuning constant of the Huber fit in units of the scale, > 0; infinity for least squares.
     tol
         Stop when no fitted value moves by more than ``tol`` scales.
     max_iter
-        The largest number of steps.
+        The largest number of steps; for an MM estimate of its start, and of its end.
     estimator
         "huber", or "mm": the MM estimate that starts from a Huber fit.
     efficiency
@@ -70,6 +75,8 @@ class SolverOptions:
             raise ValueError(f"tol is {_short(self.tol)}, expected a number between 0 and 1")
         if not (max_iter >= 1 and max_iter.is_integer()):
             raise ValueError(f"max_iter is {_short(self.max_iter)}, expected a whole number >= 1")
+        if self.estimator not in get_args(Estimator):
+            raise ValueError(f"estimator is {self.estimator!r}, expected 'huber' or 'mm'")
         low, high = EFFICIENCIES
         if not low <= efficiency <= high:
             given = _short(self.efficiency)
@@ -82,7 +89,7 @@ class SolverOptions:
 
     @property
     def loss(self) -> Loss:
-        """The loss whose sum the estimate makes stationary."""
+        """The loss whose sum the Huber fit makes stationary."""
         return Huber(self.huber_t)
 
 

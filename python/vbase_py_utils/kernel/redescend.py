@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vbase_py_utils.kernel.linalg import (
-    EPS,
     each,
     least_squares,
     quadratic_forms,
@@ -22,11 +21,11 @@ from vbase_py_utils.kernel.linalg import (
 )
 from vbase_py_utils.kernel.losses import Bisquare, FloatArray
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status
-from vbase_py_utils.kernel.state import Descent, combined, max_abs, products
+from vbase_py_utils.kernel.state import MAX_DONE, NOISE, Descent, combined, max_abs, products
 
 # Least weight of a row in the matrix of IRLS, in units of its exposure weight. It changes the way,
 # not the end, and keeps the matrix regular when a factor has no weight left.
-LEAST_WEIGHT = 1e-12
+IRLS_FLOOR = 1e-12
 # Rows of at least this leverage keep the weight they had at the start. Without that the bisquare
 # has a saddle between the two assets of a small sector, and rounding decides where it ends.
 HELD_LEVERAGE = 0.5 - 1e-9
@@ -38,9 +37,6 @@ HELD_LEVERAGE = 0.5 - 1e-9
 SWITCH, REACH, SLOWEST_RATE, SHRINKAGE = 0.01, 2.0, 0.95, 0.5
 # Smallest pivot of the matrix of IRLS at which its normal equations are used.
 MIN_PIVOT = 1e-8
-# Rounding in the sums of a step, as in ``irls``.
-NOISE = 64 * EPS
-MAX_DONE = 0.25
 
 
 class Descended(NamedTuple):
@@ -101,6 +97,7 @@ def redescend(
 def _start(
     A: FloatArray, b: FloatArray, u: FloatArray, s: FloatArray, fixed: FloatArray, floor: FloatArray
 ) -> Descent:
+    """Begin every period at IRLS; arguments as for ``redescend``."""
     n_periods = len(b)
     return Descent(
         position=np.arange(n_periods),

@@ -7,8 +7,16 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from vbase_py_utils.kernel.linalg import EPS
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.scale import Ranks, scale_of
+
+# Rounding in the sums of a step: that of 4,000 rows, which adds up like the root of their number.
+NOISE = 64 * EPS
+# Periods that are done leave the stack when they are more than this share of it: dropping them
+# at once would copy the others in nearly every step. From 0.25 to 0.9 the time is the same within
+# noise, at 0.05 a fifth more.
+MAX_DONE = 0.25
 
 
 @dataclass(slots=True)

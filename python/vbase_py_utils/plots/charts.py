@@ -126,9 +126,9 @@ def confidence_bands(
         Names of the factors to draw. ``None`` draws all, or of more than three the three
         with the largest median absolute t-value.
     level
-        Confidence level of each period by itself: the band is the factor return plus and minus so
-        many standard errors as Student's t with df degrees of freedom asks, or, if the frame has no
-        df, the normal distribution: 1.96 at 0.95.
+        Confidence level of each period by itself: the band is the factor return plus and minus the
+        critical value times the standard error. The critical value is that of Student's t with df
+        degrees of freedom, or of the normal distribution (1.96 at 0.95) if the frame has no df.
     period, ax
         As in ``cumulative_returns``.
 
