@@ -42,6 +42,11 @@ simulate-errors *options:
     uv run python tests/benchmarks/simulate_errors.py {{ options }}
     uv run pytest -m slow {{ two_at_once }}
 
+# forecasts of risk on simulated markets, beside what they should be: tables and tests, 3 minutes
+simulate-risk *options:
+    uv run python tests/benchmarks/simulate_risk.py {{ options }}
+    uv run pytest -m slow {{ two_at_once }} tests/whole/test_simulated_risk.py
+
 # the library beside its peers, as markdown tables, some five minutes; `just bench --quick` is short
 bench *options:
     uv run --isolated --group bench python tests/benchmarks/bench.py {{ options }}

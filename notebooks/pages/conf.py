@@ -118,7 +118,8 @@ def setup(app):
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     # One signature with all arguments instead of the overloads, which only tell type checkers that
     # a lazy frame stays lazy.
-    for module in ("fit.cross_sections", "prepare.history"):
+    modules = ("fit.cross_sections", "prepare.history", "risk.covariance", "risk.specific_risk")
+    for module in modules:
         analyzer = ModuleAnalyzer.for_module(f"{project.replace('-', '_')}.{module}")
         analyzer.analyze()
         analyzer.overloads.clear()

@@ -21,6 +21,9 @@ from vbase_py_utils.prepare.exposures import (
 )
 from vbase_py_utils.prepare.history import inverse_variance_weights, lag_exposures
 from vbase_py_utils.report.page import write_report
+from vbase_py_utils.risk.bias import bias_statistics
+from vbase_py_utils.risk.covariance import factor_covariance
+from vbase_py_utils.risk.specific_risk import specific_risk
 
 if _TYPE_CHECKING:
     from vbase_py_utils import plots as plots
@@ -34,7 +37,9 @@ __all__ = [
     "FitError",
     "PanelError",
     "VbaseError",
+    "bias_statistics",
     "cap_weights",
+    "factor_covariance",
     "factor_returns",
     "fama_macbeth",
     "fill_missing_by_group",
@@ -46,6 +51,7 @@ __all__ = [
     "neutralize",
     "rank_normal",
     "sink_file",
+    "specific_risk",
     "winsorize",
     "write_report",
     "zscore",

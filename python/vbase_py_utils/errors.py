@@ -267,6 +267,52 @@ class PanelError(VbaseError, ValueError):
         )
 
     @classmethod
+    def odd_period(cls, argument: str, shown: str, column: str, dtype: object) -> Self:
+        """Build the error for a period in an argument that has another type than the column."""
+        return cls(
+            f"{argument} is {_example(shown)}, expected {type_name(dtype)} as in period column "
+            f"{quoted(column)}"
+        )
+
+    @classmethod
+    def unknown_periods(cls, argument: str, count: int, example: str, column: str) -> Self:
+        """Build the error for periods in an argument that the frame does not have."""
+        return cls(
+            f"{argument} has {counted(count, 'period')} that period column {quoted(column)} does "
+            f"not have, for example {_example(example)}"
+        )
+
+    @classmethod
+    def not_later(cls, label: str, last: str, column: str) -> Self:
+        """Build the error for a next period that is not later than the last one."""
+        return cls(
+            f"next_period is {_example(label)}, expected a period later than {_example(last)}, the "
+            f"last in period column {quoted(column)}"
+        )
+
+    @classmethod
+    def taken_factor(cls, name: str) -> Self:
+        """Build the error for a factor named like something else in the frames of risk."""
+        return cls(f"a factor is named {quoted(name)}, which has another meaning here: rename it")
+
+    @classmethod
+    def no_risk(cls, column: str, count: int, example: str) -> Self:
+        """Build the error for forecasts of risk that are zero or negative."""
+        return cls(
+            f"risk column {quoted(column)} is not above zero in "
+            f"{_row_count(count, at_least=False)}, for example {_example(example)}; expected "
+            "volatilities: filter out what has none"
+        )
+
+    @classmethod
+    def no_values(cls, argument: str, known: Sequence[str], available: Sequence[str]) -> Self:
+        """Build the error for a frame in which the column of values is not clear."""
+        return cls(
+            f"{argument} has {_columns(available)}; expected one column of floats beside the "
+            f"keys, or one called {listed(known)}"
+        )
+
+    @classmethod
     def negative_weights(
         cls, name: str, count: int, example: str, *, at_least: bool = False
     ) -> Self:

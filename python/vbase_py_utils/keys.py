@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
 
 import polars as pl
@@ -97,14 +96,16 @@ def _key_of(rows: pl.DataFrame) -> str:
 
 def _are_ordered(rows: pl.DataFrame) -> bool:
     """Whether (period, asset), or (asset, period), strictly increases; then no key repeats."""
-    up, level = (
-        {key: compare(pl.col(key), pl.col(key).shift(1)) for key in (PERIOD, ASSET)}
-        for compare in (operator.gt, operator.eq)
-    )
-    return any(
-        bool(rows.select((up[one] | (level[one] & up[other])).all()).item())
-        for one, other in ((PERIOD, ASSET), (ASSET, PERIOD))
-    )
+    return increases(rows, PERIOD, ASSET) or increases(rows, ASSET, PERIOD)
+
+
+def increases(rows: pl.DataFrame, *keys: str) -> bool:
+    """Whether rows strictly increase by their keys, the first key first; then none repeats."""
+    order = pl.lit(value=False)
+    for key in reversed(keys):
+        before = pl.col(key).shift(1)
+        order = (pl.col(key) > before) | ((pl.col(key) == before) & order)
+    return bool(rows.select(order.all()).item())
 
 
 def _has_repeats(rows: pl.DataFrame) -> bool:

@@ -33,6 +33,7 @@ PANEL = pl.DataFrame(
     }
 )
 WIDE = pl.DataFrame({"period": [1, 2, 3], "x": [0.1, 0.3, 0.2], "y": [0.2, 0.1, 0.1]})
+BIASED = pl.DataFrame({"period": [1, 2, 3], "risk": [0.1, 0.3, 0.2]})
 LABELS = ["A", "B", "C", "D", "E"]
 BOTH = pd.MultiIndex.from_product([["2023-01"], LABELS], names=["period", "asset"])
 
@@ -76,6 +77,9 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[[Any], dict[str, Any]]]] = {
         "fill_missing_by_group": lambda _: {"column": "beta", "by": "asset"},
         "neutralize": lambda _: {"column": "return", "exposures": "beta"},
         "cap_weights": lambda _: {"cap": "cap"},
+        "factor_covariance": lambda _: {"factor_returns": WIDE, "min_periods": 1},
+        "specific_risk": lambda _: {"specific_returns": fits()},
+        "bias_statistics": lambda _: {"returns": BIASED, "risk": BIASED},
         "sink_file": lambda folder: {"query": WIDE.lazy(), "path": folder / "wide.csv"},
         "write_report": lambda folder: {"fits": fits(), "path": folder / "page.html"},
     }.items()
@@ -177,6 +181,19 @@ RIGHT: dict[str, set[str]] = {
     "lags": {"0"},
     "shrinkage": {"0", "0.5"},
     "half_life": {"None", "0.5"},
+    "factor_covariance.half_life": {"0.5", "inf"},
+    "specific_risk.half_life": {"0.5", "inf"},
+    "correlation_half_life": {"None", "0.5", "inf"},
+    "regime_half_life": {"None", "0.5", "inf"},
+    "correlation_lags": {"0"},
+    "shrink": {"True", "False"},
+    "subtract_errors": {"False"},
+    "periods": {"None", "empty list", "generator"},
+    "next_period": {"None"},
+    "window": {"None"},
+    "specific_risk.exposures": {"None"},
+    "specific_risk.panel": {"None"},
+    "bias_statistics.by": {"None", "empty list"},
     "cut": {"inf"},
     "title": TEXTS,
     "name": TEXTS,  # of a new column

@@ -38,6 +38,10 @@ WINGS = {
         "before the fit, by expressions",
     ),
     "analyse": ("fit kernel panel keys periods forks arguments errors text", "what many fits show"),
+    "risk": (
+        "analyse.reading fit kernel panel keys periods arguments errors text",
+        "forecasts from what fits give, and tests of them",
+    ),
     "plots": (
         "analyse fit.schema fit.results panel keys arguments errors text",
         "draws frames; knows neither how they were computed nor the solver",
@@ -51,13 +55,17 @@ WINGS = {
         "fit kernel files storage panel keys periods demo errors text",
         "the command line",
     ),
-    "__init__": ("analyse errors files fit plots prepare report", "shows what is public"),
+    "__init__": ("analyse errors files fit plots prepare report risk", "shows what is public"),
 }
 # Inside two wings a line may import those above it, and nothing on its own line.
 ORDER = {
     "kernel": (
         ("threads losses", "functions of numbers; what runs them side by side"),
-        ("linalg scale series past_variance", "small systems, medians and series of arrays"),
+        (
+            "linalg scale series shrinkage",
+            "small systems, medians, series and eigenvalues of arrays",
+        ),
+        ("specific_variance factor_covariances", "forecasts of risk, from series"),
         ("stacks state", "periods side by side: as they are given; as the iteration sees them"),
         (
             "newton period_fits covariance distances",

@@ -14,7 +14,7 @@ from vbase_py_utils.fit.results import CrossSectionFits
 from vbase_py_utils.fit.schema import FACTOR
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.kernel.losses import FloatArray
-from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, label, missing_keys
+from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, increases, label, missing_keys
 from vbase_py_utils.panel import ArrowStream, as_frame, by_position, holds_numbers
 from vbase_py_utils.periods.order import check_time_order
 
@@ -101,14 +101,15 @@ def read_table(
     use: str | None = None,
     *,
     optional: Sequence[str] = (),
+    may_repeat: bool = False,
 ) -> pl.DataFrame:
     """Collect a frame of the fits, or one like it: keys under our names, values as Float64.
 
     ``asked``: maps our names of the keys to names in the frame, the period first if there is one;
     ``None`` is resolved by ``key_column``. ``optional``: values that are null if the frame has no
-    such column. ``use``: what needs the order of time, for the message, if anything does. Raises
-    PanelError for a missing column, values that are not numbers, and keys that are missing or
-    repeat.
+    such column. ``may_repeat``: the caller looks for keys that repeat. ``use``: what needs the
+    order of time, for the message, if anything does. Raises PanelError for a missing column, values
+    that are not numbers, and keys that are missing or repeat.
     """
     check_process()
 
@@ -148,7 +149,7 @@ def read_table(
     inner = zip([*keys, *values], columns, strict=True)
     chosen = (column_of[column].alias(name) for name, column in inner)
     table: pl.DataFrame = given.lazy().select(chosen).collect()
-    _check_keys(table, keys)
+    _check_keys(table, keys, may_repeat=may_repeat)
     if use is not None:
         check_time_order(table[PERIOD], keys[PERIOD], use)
     numbers = pl.col(values).cast(pl.Float64)
@@ -156,7 +157,7 @@ def read_table(
     return table.with_columns(pl.when(numbers.is_finite()).then(numbers), *nothing)
 
 
-def _check_keys(table: pl.DataFrame, keys: Mapping[str, str]) -> None:
+def _check_keys(table: pl.DataFrame, keys: Mapping[str, str], *, may_repeat: bool) -> None:
     """Raise PanelError for keys that are missing or repeat; ``keys``: our names to the user's."""
     for role, column in keys.items():
         absent = missing_keys(table[role])
@@ -164,6 +165,8 @@ def _check_keys(table: pl.DataFrame, keys: Mapping[str, str]) -> None:
             row = table.filter(absent).select(pl.exclude(role)).head(1)
             example = ", ".join(f"{name} is {label(row[name])}" for name in row.columns)
             raise PanelError.missing_keys(role, column, int(absent.sum()), example)
+    if may_repeat or increases(table, *keys):
+        return
     repeats = table.filter(table.select(*keys).is_duplicated())
     if not repeats.is_empty():
         example = ", ".join(label(repeats[role]) for role in keys)

@@ -55,7 +55,9 @@ def one_pass(
             conditions = [c for c in _conjuncts(predicate) if set(c.meta.root_names()) == {PERIOD}]
         left = n_rows
         with counting(progress=progress) as done:
-            for fits in map_ahead(fit, _whole_periods(_batches(panel, spec, conditions), spec)):
+            for fits in map_ahead(
+                fit, whole_periods(_batches(panel, spec, conditions), spec.period)
+            ):
                 if done is not None:
                     done(fits.height)
                 answer = fits if left is None else fits.head(left)
@@ -70,23 +72,45 @@ def one_pass(
     return register_io_source(read, schema=schema, is_pure=True)
 
 
+def from_generator(blocks: Callable[[], Iterator[pl.DataFrame]], schema: pl.Schema) -> pl.LazyFrame:
+    """Present blocks of rows as a lazy frame; filters apply to them, and a limit ends them."""
+
+    def read(
+        columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        _batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        left = n_rows
+        for block in blocks():
+            answer = block if left is None else block.head(left)
+            left = None if left is None else left - answer.height
+            if predicate is not None:
+                answer = answer.filter(predicate)
+            yield answer if columns is None else answer.select(columns)
+            if left == 0:
+                return
+
+    return register_io_source(read, schema=schema, is_pure=True)
+
+
 def _batches(
     panel: pl.LazyFrame, spec: PanelSpec, conditions: list[pl.Expr]
 ) -> Iterator[pl.DataFrame]:
     """Run the query of the panel and give its rows in batches, as ``PanelSpec.select`` does."""
-    size = max(1, rows_of_block(len(spec.columns)) // PIECES)
     if conditions:
-        yield from _collected(spec.select(panel).filter(*conditions), size)
+        yield from collected(spec.select(panel).filter(*conditions))
         return
     # A step that computes would hold dozens of batches in Polars' engine, so that comes after.
     column = by_position(panel.collect_schema().names())
     columns = panel.select(column[name] for name in spec.columns)
-    for batch in _collected(columns, size):
+    for batch in collected(columns):
         yield spec.select(batch.lazy()).collect(engine="in-memory")
 
 
-def _collected(query: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
-    """Run a query and give its rows, ``size`` at a time."""
+def collected(query: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """Run a query and give its rows, in pieces of a block."""
+    size = max(1, rows_of_block(len(query.collect_schema())) // PIECES)
     batches = iter(query.collect_batches(chunk_size=size, maintain_order=True, lazy=True))
     while True:
         try:
@@ -105,12 +129,15 @@ def rows_of_block(n_columns: int) -> int:
     return max(1, BLOCK_CELLS // n_columns)
 
 
-def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator[pl.DataFrame]:
-    """Put batches together to blocks of whole periods, checking their order."""
+def whole_periods(batches: Iterator[pl.DataFrame], column: str) -> Iterator[pl.DataFrame]:
+    """Put batches together to blocks of whole periods, checking their order.
+
+    ``column``: what messages call the period.
+    """
     held: list[pl.DataFrame] = []
     n_held = n_open = 0  # rows held, and those of the last period among them
     last: pl.Series | None = None
-    times = _Times(spec.period)
+    times = _Times(column)
     for batch in batches:
         if batch.is_empty():
             continue
@@ -118,7 +145,7 @@ def _whole_periods(batches: Iterator[pl.DataFrame], spec: PanelSpec) -> Iterator
         runs = keys.rle().struct.unnest()
         periods = runs["value"] if last is None else pl.concat([last, runs["value"]])
         times.add(runs["value"])
-        check_order(periods, spec.period, partial=True)
+        check_order(periods, column, partial=True)
         goes_on = last is not None and len(runs) == 1 and periods.n_unique() == 1
         n_open = runs["len"][-1] + (n_open if goes_on else 0)
         last = keys.tail(1)

@@ -21,19 +21,15 @@ from vbase_py_utils.arguments import (
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.results import CrossSectionFits, inner_frame
 from vbase_py_utils.fit.schema import ROBUSTNESS_WEIGHT, SPECIFIC_RETURN
-from vbase_py_utils.kernel.past_variance import past_mean_squares
+from vbase_py_utils.kernel.specific_variance import AssetHistory, VarianceOptions
 from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, check_values
 from vbase_py_utils.panel import WEIGHT, ArrowStream, as_frame, by_position, holds_numbers
 from vbase_py_utils.periods.order import check_time_order, check_time_type
 
 # Names inside the queries, besides those of the panel.
-NUMBER, SPECIFIC, SQUARE, TYPICAL, OWN = "number", "specific", "square", "typical", "own"
-# A specific return this small relative to the median of its period is rounding.
-NO_RESIDUAL = 1e-8
+NUMBER, SPECIFIC, OWN = "number", "specific", "own"
 # The function that needs the order of time, in messages.
 WEIGHTS = "inverse_variance_weights"
-# The standard deviation of a normal variable over its median absolute value.
-SD_OF_MEDIAN = 1.4826
 
 
 class WeightArguments(TypedDict, total=False):
@@ -253,8 +249,9 @@ def inverse_variance_weights(
     check_time_type(schema[period], period, WEIGHTS)
     rows = _checked_rows(frame.lazy(), period, asset, weights)
     inner = dict(zip(schema.names(), rows.collect_schema().names(), strict=False))
-    decay = 1.0 if half_life is None else 0.5 ** (1 / half_life)
-    precision = partial(_past_precision, decay=decay, min_periods=int(min_periods), cut=float(cut))
+    half_life = math.inf if half_life is None else float(half_life)
+    options = VarianceOptions(half_life, 0, int(min_periods), float(cut))
+    precision = partial(_past_precision, options=options)
     answer = (
         _with_history(rows.with_row_index(NUMBER), specific, period, precision)
         .filter(pl.col(NUMBER).is_not_null())
@@ -281,7 +278,6 @@ def _with_history(
     used = pl.when(pl.col(ROBUSTNESS_WEIGHT).is_not_null()).then(SPECIFIC_RETURN)
     returns = specific.select(PERIOD, ASSET, used.alias(SPECIFIC))
     history = rows.join(returns, on=[PERIOD, ASSET], how="full", coalesce=True)
-    history = history.with_columns(_informative().alias(SPECIFIC)).with_columns(**_squares())
 
     def with_own(rows: pl.DataFrame) -> pl.DataFrame:
         check_time_order(rows[PERIOD], period, WEIGHTS)
@@ -296,41 +292,17 @@ def _with_history(
     )
 
 
-def _informative() -> pl.Expr:
-    """Express absolute specific returns, null for those that are zero up to rounding.
-
-    An asset that is alone in its category has only such returns.
-    """
-    size = pl.col(SPECIFIC).abs()
-    return pl.when(size > NO_RESIDUAL * size.median().over(PERIOD)).then(size)
-
-
-def _squares() -> dict[str, pl.Expr]:
-    """Express the squares of specific returns, and a robust mean of them per period."""
-    size = pl.col(SPECIFIC)
-    median = size.median().over(PERIOD)
-    # Keeps squares in range in any unit; taken from the first period, so no later one changes it.
-    unit = median.sort_by(PERIOD).drop_nulls().first()
-    return {SQUARE: (size / unit).pow(2), TYPICAL: (SD_OF_MEDIAN * median / unit).pow(2)}
-
-
-def _past_precision(rows: pl.DataFrame, *, decay: float, min_periods: int, cut: float) -> pl.Series:
-    """Give 1 / the mean of the asset's earlier squares, null where there are too few."""
+def _past_precision(rows: pl.DataFrame, options: VarianceOptions) -> pl.Series:
+    """Give 1 / the mean of the asset's earlier squares, in any unit; null if there are too few."""
     order = rows[PERIOD].arg_sort()
     lengths = rows[PERIOD].gather(order).rle().struct.field("len")
-    squares, typical = (
-        rows[name].gather(order).fill_null(math.nan).to_numpy() for name in (SQUARE, TYPICAL)
-    )
-    means = np.empty(rows.height)
-    means[order.to_numpy()] = past_mean_squares(
-        squares,
-        typical,
+    past = AssetHistory(options).past_variances(
+        rows[SPECIFIC].gather(order).fill_null(math.nan).to_numpy(),
         rows[ASSET].rank("dense").gather(order).cast(pl.Int64).to_numpy() - 1,
         np.cumsum([0, *lengths]),
-        decay=decay,
-        min_periods=min_periods,
-        cut=cut,
     )
+    means = np.empty(rows.height)
+    means[order.to_numpy()] = np.where(past.count >= options.min_periods, past.variance, math.nan)
     # Squares that overflow or underflow do not count.
     with np.errstate(divide="ignore"):
         precision = pl.Series(OWN, 1 / means, nan_to_null=True)

@@ -1,0 +1,288 @@
+"""specific_risk: frames in and out, one pass, exposures as a prior, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose
+from polars.testing import assert_frame_equal
+
+from panels import PERIOD_TYPES
+from risk_oracle import specific_variances
+from vbase_py_utils import PanelError, fit_cross_sections, specific_risk
+from vbase_py_utils.fit import one_pass
+
+OPTIONS = {"half_life": 8, "min_periods": 4}
+KEYS = ["period", "asset"]
+
+
+def ragged(rng, n_periods=30, n_assets=12, present=0.8):
+    """Specific returns of assets that come and go, some missing."""
+    n = n_periods * n_assets
+    sd = rng.lognormal(-4, 0.7, n_assets)
+    frame = pl.DataFrame(
+        {
+            "period": np.repeat(np.arange(n_periods), n_assets),
+            "asset": [f"a{i}" for i in range(n_assets)] * n_periods,
+            "specific_return": rng.standard_t(4, n) * np.tile(sd, n_periods),
+            "size": np.tile(np.log(sd), n_periods) + rng.normal(0, 0.1, n),
+            "sector": ["u", "v", "u", "w"] * (n // 4),
+        }
+    )
+    frame = frame.filter(pl.Series(rng.random(n) < present))
+    lost = pl.Series(rng.random(frame.height) < 0.05)
+    return frame.with_columns(specific_return=pl.when(~lost).then("specific_return"))
+
+
+@pytest.fixture
+def returns(rng):
+    return ragged(rng)
+
+
+def by_hand(frame, **options):
+    values = frame["specific_return"].fill_null(float("nan"))
+    rows = dict(zip(frame.select(KEYS).rows(), values, strict=True))
+    found = specific_variances(rows, **{"lags": 0, "cut": 10.0, **OPTIONS, **options})
+    least = options.get("min_periods", 4)
+    return [
+        np.sqrt(found[key][0]) if found[key][1] >= least else np.nan
+        for key in frame.select(KEYS).rows()
+    ], [found[key][1] for key in frame.select(KEYS).rows()]
+
+
+@pytest.mark.parametrize("lags", [0, 2])
+def test_risk_is_that_of_a_loop(returns, lags):
+    shuffled = returns.sample(fraction=1, shuffle=True, seed=3)
+    before = shuffled.clone()
+    answer = specific_risk(shuffled, **OPTIONS, lags=lags)
+    assert_frame_equal(shuffled, before)
+    assert answer.columns == ["period", "asset", "specific_risk", "n_periods"]
+    in_order = shuffled.sort("period", maintain_order=True)
+    assert_frame_equal(answer.select(KEYS), in_order.select(KEYS))
+    risk, count = by_hand(in_order, lags=lags)
+    assert answer["n_periods"].to_list() == count
+    assert_allclose(answer["specific_risk"].to_numpy(), risk, rtol=1e-11)
+    assert answer["specific_risk"].null_count() == np.isnan(risk).sum() > 20
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("in_order", [False, True])
+@pytest.mark.parametrize("cells", [40, 10**6])
+def test_lazy_in_lazy_out_also_in_one_pass(returns, engine, in_order, cells, monkeypatch):
+    monkeypatch.setattr(one_pass, "BLOCK_CELLS", cells)
+    options = OPTIONS | {"regime_half_life": 6, "next_period": 30, "lags": 1}
+    eager = specific_risk(returns, **options)
+    query = specific_risk(returns.lazy(), **options, sorted_by_period=in_order)
+    assert query.collect_schema() == eager.schema
+    assert_frame_equal(query.collect(engine=engine), eager, check_exact=True)
+    late = query.filter(pl.col("period") == 20).select("specific_risk")
+    assert_frame_equal(late.collect(engine=engine), eager.filter(period=20).select("specific_risk"))
+    assert_frame_equal(query.head(7).collect(engine=engine), eager.head(7))
+
+
+def test_fits_give_what_their_specific_returns_give(rng):
+    panel = ragged(rng).rename({"specific_return": "ret", "period": "day", "asset": "id"})
+    model = {"returns": "ret", "period": "day", "asset": "id", "intercept": True}
+    fits = fit_cross_sections(panel, ["size"], **model)
+    answer = specific_risk(fits, **OPTIONS)
+    keys = {"period": "day", "asset": "id"}
+    assert_frame_equal(answer, specific_risk(fits.specific_returns, **OPTIONS, **keys))
+    for one_by_one in (False, True):
+        lazy = fit_cross_sections(panel.lazy(), ["size"], **model, sorted_by_period=one_by_one)
+        assert_frame_equal(specific_risk(lazy, **OPTIONS).collect(), answer)
+    with pytest.raises(ValueError, match="asset='name' does not match the fits"):
+        specific_risk(fits, asset="name")
+
+
+def test_robustness_weights_play_no_part(rng):
+    """The volatile half of the assets is down-weighted in every period, and as risky as it is."""
+    n, n_periods = 60, 80
+    sd = np.where(np.arange(n) < 30, 0.01, 0.1)
+    panel = pl.DataFrame(
+        {
+            "period": np.repeat(np.arange(n_periods), n),
+            "asset": np.tile(np.arange(n), n_periods),
+            "return": (rng.standard_normal((n_periods, n)) * sd).ravel(),
+        }
+    )
+    fits = fit_cross_sections(panel, [], intercept=True)
+    assert fits.diagnostics["n_downweighted"].mean() > 20
+    risk = specific_risk(fits, half_life=np.inf, cut=np.inf).filter(period=79)["specific_risk"]
+    past = fits.specific_returns.filter(pl.col("period") < 79)["specific_return"].to_numpy()
+    assert_allclose(risk, np.sqrt(np.mean(past.reshape(79, n) ** 2, axis=0)), rtol=1e-12)
+
+
+def test_an_asset_alone_in_its_category_has_no_information(rng):
+    panel = ragged(rng, present=1).with_columns(
+        sector=pl.when(pl.col("asset") == "a3").then(pl.lit("alone")).otherwise("sector")
+    )
+    fits = fit_cross_sections(
+        panel, [], returns="specific_return", intercept=True, categories={"sector": None}
+    )
+    answer = specific_risk(fits, **OPTIONS).filter(asset="a3")
+    assert answer["specific_risk"].null_count() == 30
+    assert answer["n_periods"].to_list() == [0] * 30
+
+
+def test_the_next_period_is_forecast_for_the_assets_of_the_last(returns):
+    answer = specific_risk(returns, **OPTIONS, next_period=30)
+    last = returns.filter(period=29)
+    further = last.with_columns(period=pl.lit(30, pl.Int64), specific_return=None)
+    both = pl.concat([returns, further.cast({"specific_return": pl.Float64})])
+    assert_frame_equal(answer, specific_risk(both, **OPTIONS), check_exact=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"regime_half_life": 6, "lags": 2}, {"prior": True}])
+def test_no_row_knows_its_own_or_a_later_period(rng, returns, options):
+    if "prior" in options:
+        options = {"exposures": ["size", "sector"]}
+    for t in (0, 11, 29):
+        noise = pl.Series(rng.standard_normal(returns.height) * 100)
+        late = pl.col("period") >= t
+        changed = returns.with_columns(specific_return=pl.when(late).then(noise)
+                                       .otherwise("specific_return"))  # fmt: skip
+        answers = []
+        for frame in (returns, changed):
+            panel = {"panel": returns} if "exposures" in options else {}
+            answer = specific_risk(frame.select(*KEYS, "specific_return"), **OPTIONS, **options,
+                                   **panel)  # fmt: skip
+            answers.append(answer.filter(pl.col("period") <= t))
+        assert_frame_equal(*answers, check_exact=True)
+
+
+@pytest.mark.parametrize("kind", PERIOD_TYPES)
+def test_periods_may_have_any_type_that_orders_time(returns, kind):
+    typed = returns.with_columns(PERIOD_TYPES[kind](pl.col("period")).alias("period"))
+    expected = specific_risk(returns, **OPTIONS).drop("period")
+    assert_frame_equal(specific_risk(typed, **OPTIONS).drop("period"), expected)
+
+
+def test_similar_assets_are_a_prior(rng):
+    n_periods, n_assets = 120, 150
+    size = rng.standard_normal(n_assets)
+    sd = 0.02 * np.exp(0.5 * size + 0.1 * rng.standard_normal(n_assets))
+    frame = pl.DataFrame(
+        {
+            "period": np.repeat(np.arange(n_periods), n_assets),
+            "asset": np.tile(np.arange(n_assets), n_periods),
+            "specific_return": (rng.standard_normal((n_periods, n_assets)) * sd).ravel(),
+            "size": np.tile(size, n_periods),
+            "one": 1.0,
+        }
+    )
+    # Every tenth asset is listed in the last period.
+    new = (pl.col("asset") % 10 == 0) & (pl.col("period") < n_periods - 1)
+    specific = frame.filter(~new).select(*KEYS, "specific_return")
+    answer = specific_risk(specific, exposures="size", panel=frame)
+    assert answer.height == frame.height  # a row for each of the panel
+    last = answer.filter(period=n_periods - 1).sort("asset")
+    listed = last["asset"].to_numpy() % 10 == 0
+    assert last["n_periods"].to_numpy()[listed].max() == 0
+    assert_allclose(last["shrunk"].to_numpy()[listed], 1, rtol=0)
+    assert (last["shrunk"].to_numpy()[~listed] < 0.8).all()
+    errors = np.abs(np.log(last["specific_risk"].to_numpy() / sd))
+    assert errors[listed].mean() < 0.15
+    alone = specific_risk(specific).filter(period=n_periods - 1).sort("asset")
+    own = np.abs(np.log(alone.filter(pl.col("asset") % 10 != 0)["specific_risk"].to_numpy()
+                        / sd[~listed]))  # fmt: skip
+    assert errors[~listed].mean() < own.mean()
+    # A constant among the exposures is what the intercept is.
+    same = specific_risk(specific, exposures=["size", "one"], panel=frame)
+    assert_frame_equal(same, answer, rel_tol=1e-9)
+    lazy = specific_risk(specific.lazy(), exposures="size", panel=frame.lazy())
+    assert lazy.collect_schema() == answer.schema
+    assert_frame_equal(lazy.collect(), answer)
+
+
+def test_text_is_a_category_of_the_prior(returns):
+    specific = returns.select(*KEYS, "specific_return")
+    answer = specific_risk(specific, exposures=["size", "sector"], panel=returns, **OPTIONS)
+    coded = returns.with_columns(pl.col("sector").cast(pl.Enum(["u", "v", "w"])))
+    again = specific_risk(specific, exposures=["size", "sector"], panel=coded, **OPTIONS)
+    assert_frame_equal(answer, again)
+    late = answer.filter(pl.col("period") > 20)
+    assert late["specific_risk"].null_count() == 0
+    assert late["shrunk"].is_between(0, 1).all()
+
+
+def test_small_frames(returns):
+    empty = returns.clear()
+    assert specific_risk(empty, next_period=4).is_empty()
+    assert specific_risk(empty.lazy(), sorted_by_period=True).collect().is_empty()
+    one = specific_risk(returns.head(1), min_periods=1, next_period=1)
+    assert one["n_periods"].to_list() == [0, 1]
+    size = abs(returns["specific_return"][0])
+    assert_allclose(one["specific_risk"][1], size, rtol=1e-14)
+    nothing = returns.with_columns(specific_return=None)
+    assert specific_risk(nothing, **OPTIONS)["n_periods"].max() == 0
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e-9, 1e12, 1e140])
+def test_any_unit(returns, unit):
+    scaled = returns.with_columns(pl.col("specific_return") * unit)
+    answer = specific_risk(scaled, **OPTIONS, regime_half_life=5)
+    expected = specific_risk(returns, **OPTIONS, regime_half_life=5)
+    assert_frame_equal(
+        answer.with_columns(pl.col("specific_risk") / unit), expected, rel_tol=1e-12, abs_tol=0
+    )
+
+
+@pytest.mark.parametrize("how", ["eager", "lazy", "one pass"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"asset": ["A", "B", "B"]}, r"2 rows share a .* key, for example \(2, B\)"),
+        ({"asset": ["A", None, "B"]}, "asset column 'asset' is null in"),
+        ({"period": [1, None, 2]}, "period column 'period' is null in"),
+        ({"period": ["01/31/2024", "02/29/2024", "12/31/2025"]}, "needs the order of time"),
+        ({"specific_return": ["a", "b", "c"]}, "column 'specific_return' is String"),
+        ({"specific_return": None}, "column 'specific_return' is not in specific_returns"),
+    ],
+)
+def test_bad_rows_say_what_is_wrong(change, message, how):
+    columns = {"period": [1, 2, 2], "asset": ["A", "B", "C"], "specific_return": [0.1, 0.2, 0.3]}
+    columns = {name: v for name, v in (columns | change).items() if v is not None}
+    frame = pl.DataFrame(columns)
+    given = frame if how == "eager" else frame.lazy()
+    with pytest.raises(PanelError, match=message) as caught:
+        specific_risk(given, sorted_by_period=how == "one pass").lazy().collect()
+    assert "\n" not in str(caught.value)
+
+
+def test_one_pass_refuses_periods_that_go_back(returns):
+    query = specific_risk(returns.reverse().lazy(), sorted_by_period=True)
+    with pytest.raises(PanelError, match="period column 'period' is not sorted"):
+        query.collect()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"half_life": -1}, "half_life is -1, expected a number of periods > 0"),
+        ({"regime_half_life": 0}, "regime_half_life is 0"),
+        ({"lags": 20}, "lags is 20, expected less than min_periods=20"),
+        ({"cut": 0.5}, "cut is 0.5, expected a number >= 1"),
+        ({"exposures": "size"}, "exposures is given without panel"),
+        ({"panel": pl.DataFrame()}, "panel is given without exposures"),
+    ],
+)
+def test_arguments_out_of_range(returns, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        specific_risk(returns, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "exposures", "message"),
+    [
+        ({}, "weight", "exposure column 'weight' is not in the panel"),
+        ({}, [], "no exposures given"),
+        ({"period": pl.col("period").cast(pl.Int32)}, "size", "'period' is Int32, expected Int64"),
+        ({"asset": pl.lit("a1")}, "size", "rows share a .* key"),
+        ({"size": pl.lit(None, pl.Date)}, "size", "exposure column 'size' is Date"),
+    ],
+)
+def test_bad_panels_say_what_is_wrong(returns, change, exposures, message):
+    panel = returns.with_columns(**change)
+    with pytest.raises(PanelError, match=message):
+        specific_risk(returns, exposures=exposures, panel=panel)
