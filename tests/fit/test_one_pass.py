@@ -207,14 +207,14 @@ def test_a_filter_on_the_period_of_every_frame(sorted_panel, eager, frame):
 
 def rows_fitted(monkeypatch, query):
     fitted = []
-    whole_periods = one_pass._whole_periods
+    whole_periods = one_pass.whole_periods
 
     def spy(*arguments):
         for block in whole_periods(*arguments):
             fitted.append(block.height)
             yield block
 
-    monkeypatch.setattr(one_pass, "_whole_periods", spy)
+    monkeypatch.setattr(one_pass, "whole_periods", spy)
     query.collect()
     return sum(fitted)
 
