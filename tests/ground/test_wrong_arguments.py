@@ -34,6 +34,7 @@ PANEL = pl.DataFrame(
 )
 WIDE = pl.DataFrame({"period": [1, 2, 3], "x": [0.1, 0.3, 0.2], "y": [0.2, 0.1, 0.1]})
 BIASED = pl.DataFrame({"period": [1, 2, 3], "risk": [0.1, 0.3, 0.2]})
+COVARIANCE = pl.DataFrame({"period": [1], "factor": ["x"], "x": [0.01]})
 LABELS = ["A", "B", "C", "D", "E"]
 BOTH = pd.MultiIndex.from_product([["2023-01"], LABELS], names=["period", "asset"])
 
@@ -95,6 +96,10 @@ CALLS |= {
         "fit_quality": lambda _: {"diagnostics": fits()},
         "robustness_weights": lambda _: {"specific_returns": fits()},
         "correlations": lambda _: {"factor_returns": WIDE},
+        "rolling_bias": lambda _: {"returns": BIASED, "risk": BIASED},
+        "forecast_and_realised": lambda _: {"returns": BIASED, "risk": BIASED},
+        "factor_volatilities": lambda _: {"covariance": COVARIANCE},
+        "factor_correlations": lambda _: {"covariance": COVARIANCE},
     }.items()
 }
 CALLS |= {
@@ -193,6 +198,8 @@ RIGHT: dict[str, set[str]] = {
     "window": {"None"},
     "specific_risk.exposures": {"None"},
     "specific_risk.panel": {"None"},
+    "at": {"None"},
+    "plots.rolling_bias.by": {"None", "empty list"},
     "bias_statistics.by": {"None", "empty list"},
     "cut": {"inf"},
     "title": TEXTS,

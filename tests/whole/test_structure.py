@@ -43,8 +43,8 @@ WINGS = {
         "forecasts from what fits give, and tests of them",
     ),
     "plots": (
-        "analyse fit.schema fit.results panel keys arguments errors text",
-        "draws frames; knows neither how they were computed nor the solver",
+        "analyse risk.bias risk.reading fit.schema fit.results panel keys arguments errors text",
+        "draws frames and tests of risk; knows neither how frames were computed nor the solver",
     ),
     "report": (
         "plots analyse fit.schema fit.results storage panel keys arguments errors text",

@@ -1,7 +1,7 @@
-"""Charts of factor returns and of the fits behind them, drawn by matplotlib.
+"""Charts of factor returns, the fits behind them and forecasts of risk, drawn by matplotlib.
 
-Every function takes the frames of a fit, or the fits themselves, and optionally the axes to draw
-on; it returns the axes. Missing numbers are gaps. The palette is colour-blind safe. Long names are
+Every function takes frames, of a fit also the fits themselves, and optionally the axes to draw on;
+it returns the axes. Missing numbers are gaps. The palette is colour-blind safe. Long names are
 shortened, and ``$`` in a name is not treated as mathtext.
 """
 
@@ -15,14 +15,24 @@ except ImportError as error:
 from vbase_py_utils.plots.charts import confidence_bands, correlations, cumulative_returns, t_values
 from vbase_py_utils.plots.comparisons import robust_against_least_squares, true_against_estimated
 from vbase_py_utils.plots.fit_charts import fit_quality, robustness_weights
+from vbase_py_utils.plots.risk_charts import (
+    factor_correlations,
+    factor_volatilities,
+    forecast_and_realised,
+    rolling_bias,
+)
 
 __all__ = [
     "confidence_bands",
     "correlations",
     "cumulative_returns",
+    "factor_correlations",
+    "factor_volatilities",
     "fit_quality",
+    "forecast_and_realised",
     "robust_against_least_squares",
     "robustness_weights",
+    "rolling_bias",
     "t_values",
     "true_against_estimated",
 ]

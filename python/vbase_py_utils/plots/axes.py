@@ -35,6 +35,8 @@ CALENDAR = (1000, 3000)
 MOST_NAMES = 60
 # The most columns of a heat map that a screen can show; of more, neighbours share one.
 MOST_COLUMNS = 500
+# With more factors than this, correlations are colours only.
+MOST_NUMBERS = 12
 # The most characters of a label, and of all labels that fit side by side below an axis.
 NAME_CHARACTERS, AXIS_CHARACTERS = 30, 45
 
@@ -193,6 +195,30 @@ def draw_heat_map(
     ax.set_xlim(-0.5, cells.shape[1] - 0.5)
     of_columns = f", least of {every} periods" if every > 1 else ""
     ax.figure.colorbar(image, ax=ax, label=name + of_columns, shrink=0.8)
+
+
+def draw_correlations(
+    ax: Axes | None, names: Sequence[str], matrix: FloatArray, name: str = "correlation"
+) -> Axes:
+    """Draw correlations as a heat map, with numbers if they are few; give the axes."""
+    side = min(12, 3 + 0.3 * len(names))
+    ax = axes_for(ax, width=side + 1, height=side)
+    draw_heat_map(ax, matrix, "PuOr", -1, name, square=True)
+    if len(names) <= MOST_NUMBERS:
+        for (row, column), value in np.ndenumerate(matrix):
+            if np.isfinite(value):
+                colour = "white" if abs(value) > 0.6 else "black"
+                ax.text(
+                    column,
+                    row,
+                    f"{round(value, 2) + 0.0:.2f}".replace("-", "−"),
+                    ha="center",
+                    va="center",
+                    color=colour,
+                )
+    label_names(ax.xaxis, names, rotation=90)
+    label_names(ax.yaxis, names)
+    return ax
 
 
 def _least(cells: FloatArray, every: int) -> FloatArray:

@@ -20,7 +20,7 @@ from vbase_py_utils.plots.axes import (
     GREY,
     LIGHT_GREY,
     axes_for,
-    draw_heat_map,
+    draw_correlations,
     draw_lines,
     foremost,
     label_names,
@@ -45,8 +45,6 @@ from vbase_py_utils.plots.data import (
 MOST_BANDS = 3
 # Bands over this many times as wide as the median one do not stretch the axis.
 WIDE = 5
-# With more factors than this, correlations are colours only.
-MOST_NUMBERS = 12
 
 
 def cumulative_returns(
@@ -294,24 +292,7 @@ def correlations(
     _, returns = read_series(factor_returns, factors, period)
     names = list(returns)
     matrix = np.array([[correlation_of(returns[a], returns[b]) for a in names] for b in names])
-    side = min(12, 3 + 0.3 * len(names))
-    ax = axes_for(ax, width=side + 1, height=side)
-    draw_heat_map(ax, matrix, "PuOr", -1, "correlation", square=True)
-    if len(names) <= MOST_NUMBERS:
-        for (row, column), value in np.ndenumerate(matrix):
-            if np.isfinite(value):
-                colour = "white" if abs(value) > 0.6 else "black"
-                ax.text(
-                    column,
-                    row,
-                    f"{round(value, 2) + 0.0:.2f}".replace("-", "−"),
-                    ha="center",
-                    va="center",
-                    color=colour,
-                )
-    label_names(ax.xaxis, names, rotation=90)
-    label_names(ax.yaxis, names)
-    return ax
+    return draw_correlations(ax, names, matrix)
 
 
 def _median(values: FloatArray) -> float:
