@@ -253,6 +253,18 @@ def test_arguments_out_of_range(rng, arguments, message):
         factor_covariance(wide(rng), **arguments)
 
 
+@pytest.mark.parametrize("name", ["period", "position", "^x.*$", "*", "c0"])
+def test_factors_may_have_any_other_name(rng, name):
+    returns = wide(rng)
+    renamed = returns.rename({"period": "day", "x": name})
+    answer = factor_covariance(renamed, **OPTIONS, period="day")
+    expected = factor_covariance(returns, **OPTIONS).rename({"period": "day", "x": name})
+    assert_frame_equal(answer.drop("factor"), expected.drop("factor"))
+    assert answer["factor"].unique(maintain_order=True).to_list() == [name, "y", "z"]
+    lazy = factor_covariance(renamed.lazy(), **OPTIONS, period="day")
+    assert_frame_equal(lazy.collect(), answer)
+
+
 def test_fits_have_their_own_period(market):
     fits = fit_cross_sections(market, **MODEL)
     with pytest.raises(ValueError, match="period='day' does not match the fits"):

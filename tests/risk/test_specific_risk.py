@@ -250,6 +250,21 @@ def test_bad_rows_say_what_is_wrong(change, message, how):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    ("names", "roles"),
+    [
+        ({"period": "asset"}, "period and as asset"),
+        ({"period": "specific_return"}, "period and as specific return"),
+        ({"asset": "specific_return"}, "asset and as specific return"),
+    ],
+)
+def test_no_column_has_two_roles(returns, names, roles, lazy):
+    given = returns.lazy() if lazy else returns
+    with pytest.raises(PanelError, match=f"column '.*' is named as {roles}, expected a column"):
+        specific_risk(given, **names)
+
+
 def test_one_pass_refuses_periods_that_go_back(returns):
     query = specific_risk(returns.reverse().lazy(), sorted_by_period=True)
     with pytest.raises(PanelError, match="period column 'period' is not sorted"):

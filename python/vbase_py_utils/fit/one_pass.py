@@ -14,6 +14,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from vbase_py_utils.fit.progress import counting
+from vbase_py_utils.kernel.period_fits import Done
 from vbase_py_utils.kernel.threads import map_ahead
 from vbase_py_utils.keys import PERIOD, check_order
 from vbase_py_utils.panel import PanelSpec, by_position
@@ -50,23 +51,13 @@ def one_pass(
         _batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
         conditions = []
-        # A limit counts the rows before the predicate; periods 0.0 and -0.0 are one.
+        # With a limit, all rows before it count; periods 0.0 and -0.0 are one.
         if n_rows is None and not schema[PERIOD].is_float():
             conditions = [c for c in _conjuncts(predicate) if set(c.meta.root_names()) == {PERIOD}]
-        left = n_rows
         with counting(progress=progress) as done:
-            for fits in map_ahead(
-                fit, whole_periods(_batches(panel, spec, conditions), spec.period)
-            ):
-                if done is not None:
-                    done(fits.height)
-                answer = fits if left is None else fits.head(left)
-                left = None if left is None else left - answer.height
-                if predicate is not None:
-                    answer = answer.filter(predicate)
-                yield answer if columns is None else answer.select(columns)
-                if left == 0:
-                    return
+            blocks = whole_periods(_batches(panel, spec, conditions), spec.period)
+            fits = _counted(map_ahead(fit, blocks), done)
+            yield from _asked_for(fits, columns, predicate, n_rows)
 
     # Pure: Polars may read once for several uses in a query.
     return register_io_source(read, schema=schema, is_pure=True)
@@ -81,17 +72,35 @@ def from_generator(blocks: Callable[[], Iterator[pl.DataFrame]], schema: pl.Sche
         n_rows: int | None,
         _batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
-        left = n_rows
-        for block in blocks():
-            answer = block if left is None else block.head(left)
-            left = None if left is None else left - answer.height
-            if predicate is not None:
-                answer = answer.filter(predicate)
-            yield answer if columns is None else answer.select(columns)
-            if left == 0:
-                return
+        yield from _asked_for(blocks(), columns, predicate, n_rows)
 
     return register_io_source(read, schema=schema, is_pure=True)
+
+
+def _asked_for(
+    blocks: Iterator[pl.DataFrame],
+    columns: list[str] | None,
+    predicate: pl.Expr | None,
+    n_rows: int | None,
+) -> Iterator[pl.DataFrame]:
+    """Give what Polars asks of a source; a limit counts the rows before the predicate."""
+    left = n_rows
+    for block in blocks:
+        answer = block if left is None else block.head(left)
+        left = None if left is None else left - answer.height
+        if predicate is not None:
+            answer = answer.filter(predicate)
+        yield answer if columns is None else answer.select(columns)
+        if left == 0:
+            return
+
+
+def _counted(blocks: Iterator[pl.DataFrame], done: Done | None) -> Iterator[pl.DataFrame]:
+    """Give the blocks, and their rows to ``done``."""
+    for block in blocks:
+        if done is not None:
+            done(block.height)
+        yield block
 
 
 def _batches(

@@ -26,9 +26,9 @@ from vbase_py_utils.plots.axes import (
     x_of,
 )
 from vbase_py_utils.plots.data import FloatArray, chosen
-from vbase_py_utils.risk.bias import RETURN, RISK
+from vbase_py_utils.risk.bias import RETURN, RISK, period_starts
 from vbase_py_utils.risk.bias import rolling_bias as bias_of_windows
-from vbase_py_utils.risk.reading import period_starts, read_covariance, read_groups, read_single
+from vbase_py_utils.risk.reading import read_covariance, read_groups, read_single
 
 USE = "a chart over time"
 

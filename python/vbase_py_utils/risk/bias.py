@@ -273,7 +273,7 @@ def _checked(rows: pl.DataFrame, keys: list[str], names: list[str]) -> pl.DataFr
 def _statistics(pairs: pl.DataFrame, window: int | None) -> dict[str, float | int]:
     """Test the pairs of one group, in the order of time."""
     z = floats(pairs[RETURN] / pairs[RISK])
-    starts = np.flatnonzero(pairs[PERIOD].rle_id().diff().fill_null(1).to_numpy())
+    starts = period_starts(pairs[PERIOD])
     n_periods = len(starts)
     bounds = np.sqrt(2 / n_periods) if n_periods else np.nan
     square = np.square(z[z != 0])
@@ -287,6 +287,11 @@ def _statistics(pairs: pl.DataFrame, window: int | None) -> dict[str, float | in
         QLIKE: float((square - np.log(square) - 1).mean()) if len(square) else np.nan,
         N_PERIODS: n_periods,
     }
+
+
+def period_starts(periods: pl.Series) -> Integers:
+    """Give the row at which each period begins; rows of a period are neighbours."""
+    return np.flatnonzero(periods.rle_id().diff().fill_null(1).to_numpy())
 
 
 def rolling_bias(z: FloatArray, starts: Integers, window: int) -> FloatArray:

@@ -166,7 +166,7 @@ def factor_covariance(
         labels, returns, errors = _as_arrays(rows, column, factors, with_errors)
         known, wanted = _wanted(labels, asked, further, column)
         blocks = covariances(returns, wanted, options, errors)
-        return _long(known, factors, blocks).rename({PERIOD: column}).match_to_schema(out)
+        return _long(known.alias(column), factors, blocks)
 
     if isinstance(rows, pl.DataFrame):
         return forecast(rows)
@@ -278,7 +278,7 @@ def _as_arrays(
 def _long(labels: pl.Series, factors: Sequence[str], blocks: FloatArray) -> pl.DataFrame:
     """Make a frame of blocks (k, periods, k): a row per period and factor."""
     k = len(factors)
-    periods = labels.gather(np.repeat(np.arange(len(labels)), k)).alias(PERIOD)
+    periods = labels.gather(np.repeat(np.arange(len(labels)), k))
     names = pl.Series(FACTOR, list(factors), dtype=pl.String)
     columns = [
         pl.Series(f, b.ravel(), nan_to_null=True) for f, b in zip(factors, blocks, strict=True)

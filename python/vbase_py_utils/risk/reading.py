@@ -13,7 +13,6 @@ from vbase_py_utils.analyse.reading import AnyFrame, floats, key_column
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.schema import FACTOR
 from vbase_py_utils.kernel.losses import FloatArray
-from vbase_py_utils.kernel.specific_variance import Integers
 from vbase_py_utils.keys import PERIOD, check_key_type, label, missing_keys
 from vbase_py_utils.panel import TEXT_TYPES, as_frame, holds_numbers
 from vbase_py_utils.periods.order import check_time_order
@@ -233,11 +232,6 @@ def read_single(
             "expected one row per period: filter to one portfolio"
         )
     return rows
-
-
-def period_starts(periods: pl.Series) -> Integers:
-    """Give the row at which each period begins; rows of a period are neighbours."""
-    return np.flatnonzero(periods.rle_id().diff().fill_null(1).to_numpy())
 
 
 def _collected(pairs: Pairs, use: str) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TypedDict, Unpack, overload
 
 import numpy as np
@@ -201,6 +201,10 @@ def _source(
                 own_key(role, name, own[role])
         frame = inner_frame(specific_returns, "specific_returns")
         return frame.select(PERIOD, ASSET, SPECIFIC_RETURN), own
+    roles = {**names, "specific return": SPECIFIC_RETURN}
+    for one, other in combinations(roles, 2):
+        if roles[one] == roles[other]:
+            raise PanelError.shared_column(roles[one], [one, other])
     frame = as_frame(specific_returns, [*names.values(), SPECIFIC_RETURN], "specific_returns")
     if isinstance(frame, pl.DataFrame):
         return _read(frame, names), names
