@@ -49,21 +49,26 @@ def regime(returns, half_life, min_periods, regime_half_life):
 
 
 def quadratic_inverse(matrix, n):
-    """Ledoit and Wolf's shrinkage with loops, for k < n and positive eigenvalues."""
+    """Ledoit and Wolf's shrinkage with loops, for positive eigenvalues; n whole if k > n."""
     values, vectors = np.linalg.eigh(matrix)
     k = len(values)
+    hidden = max(0, k - int(n))
     c = k / n
     h = min(c**2, 1 / c**2) ** 0.35 / k**0.35
-    inverse = 1 / values
+    inverse = 1 / values[hidden:]
     shrunk = []
-    for j in range(k):
+    for j in range(k - hidden):
         apart = [(i - inverse[j]) for i in inverse]
         below = [a**2 + (i * h) ** 2 for a, i in zip(apart, inverse, strict=True)]
         theta = np.mean([i * a / b for i, a, b in zip(inverse, apart, below, strict=True)])
         hilbert = np.mean([i * i * h / b for i, b in zip(inverse, below, strict=True)])
         amplitude = theta**2 + hilbert**2
         i = inverse[j]
+        if hidden:
+            shrunk.append(1 / (i * amplitude))
+            continue
         shrunk.append(1 / ((1 - c) ** 2 * i + 2 * c * (1 - c) * i * theta + c**2 * i * amplitude))
+    shrunk = [1 / ((c - 1) * np.mean(inverse))] * hidden + shrunk
     shrunk = np.array(shrunk) * values.sum() / np.sum(shrunk)
     return vectors @ np.diag(shrunk) @ vectors.T
 
@@ -74,9 +79,11 @@ def effective_number(past, matrix, half_life):
     w = lam ** np.arange(len(past))[::-1]
     values, vectors = np.linalg.eigh(matrix)
     scale = np.sqrt(np.diag(bartlett_sums(past, half_life, 0)))
-    m = np.mean((past / scale @ vectors) ** 2 / values, axis=1)
+    m = np.mean((np.nan_to_num(past / scale) @ vectors) ** 2 / values, axis=1)
+    weights = w[:, None] * np.isfinite(past)
+    count = np.mean(weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0))
     k = len(values)
-    return min(w.sum() ** 2 / (w**2).sum(), (1 + 2 / k) * (w @ m) ** 2 / ((w * m) @ (w * m)))
+    return min(count, (1 + 2 / k) * (w @ m) ** 2 / ((w * m) @ (w * m)))
 
 
 def specific_variances(rows, *, half_life, lags, min_periods, cut):

@@ -166,8 +166,12 @@ def test_one_factor_is_a_mean_square(rng):
 
 
 @pytest.mark.parametrize("half_life", [15.0, 60.0])
-def test_shrinkage_is_that_of_the_observations_that_count(rng, half_life):
-    returns = rng.standard_t(3, (150, 6)) @ rng.standard_normal((6, 6))
+@pytest.mark.parametrize("kind", ["wild", "calm", "one is new"])
+def test_shrinkage_is_that_of_the_observations_that_count(rng, half_life, kind):
+    noise = rng.standard_t(3, (150, 6)) if kind == "wild" else rng.standard_normal((150, 6))
+    returns = noise @ rng.standard_normal((6, 6))
+    if kind == "one is new":
+        returns[:120, 2] = np.nan
     raw = after(returns, half_life=half_life, correlation_half_life=half_life)
     ours = after(returns, half_life=half_life, correlation_half_life=half_life, shrink=True)
     sd = np.sqrt(np.diag(raw))
@@ -188,6 +192,14 @@ def test_a_regime_multiplies_every_variance(rng):
     expected = risk_oracle.regime(returns, 20.0, 5, 8.0)
     assert expected > 1.3
     assert_allclose(ours, expected * plain, rtol=1e-13)
+
+
+def test_one_wild_return_counts_as_ten_standard_deviations(rng):
+    returns = rng.standard_normal((40, 1))
+    returns[-1] = 1e6
+    ours = after(returns, regime_half_life=8.0) / after(returns)
+    assert_allclose(ours, risk_oracle.regime(returns, 20.0, 5, 8.0), rtol=1e-12)
+    assert 5 < ours < 100
 
 
 def test_a_regime_leaves_autocovariances_in_the_variance():

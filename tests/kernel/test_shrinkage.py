@@ -21,6 +21,22 @@ def test_it_is_that_of_a_loop(rng, n):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("n", [3, 7])
+def test_with_more_series_than_observations_it_is_that_of_a_loop_too(rng, n):
+    matrix = np.cov(rng.standard_normal((60, 8)).T)
+    assert_allclose(
+        quadratic_inverse(matrix, n), risk_oracle.quadratic_inverse(matrix, n), rtol=1e-10,
+        atol=1e-13,
+    )  # fmt: skip
+
+
+def test_small_eigenvalues_are_not_taken_for_zeros(rng):
+    scale = np.array([1.0, 1e-3, 1e-5, 1.0])
+    matrix = np.cov(rng.standard_normal((60, 4)).T) * np.outer(scale, scale)
+    ours, expected = quadratic_inverse(matrix, 50), risk_oracle.quadratic_inverse(matrix, 50)
+    assert_allclose(ours / np.outer(scale, scale), expected / np.outer(scale, scale), rtol=1e-4)
+
+
 @pytest.mark.parametrize("k", [1, 2, 5, 30, 80])
 @pytest.mark.parametrize("n", [3.0, 29.5, 31.0, 1000.0])
 def test_the_trace_stays_and_nothing_becomes_negative(rng, k, n):

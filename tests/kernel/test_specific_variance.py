@@ -128,6 +128,25 @@ def test_a_wrong_return_is_cut_at_the_asset_s_own_past():
     assert_allclose(ours.variance[21], (20 + 100) / 21)
 
 
+def test_returns_that_are_rounding_beside_the_others_do_not_count(rng):
+    returns = rng.standard_normal((12, 5))
+    returns[:, 3] *= 1e-11
+    ours = run(returns.ravel(), np.tile(np.arange(5), 12), np.arange(13) * 5)
+    assert ours.count.reshape(12, 5)[-1].tolist() == [11, 11, 11, 0, 11]
+
+
+def test_squares_that_underflow_do_not_cut_what_follows():
+    returns = np.array([1.0] + [1e-200] * 10 + [1.0, 1.0])
+    ours = run(returns, np.zeros(13, dtype=int), np.arange(14), half_life=1e-3, min_periods=2)
+    assert ours.variance[-1] > 0.4
+
+
+def test_kurtosis_is_at_least_two():
+    returns = np.array([1.0, -1.0] * 20)
+    ours = run(returns, np.tile([0, 1], 20), np.arange(21) * 2)
+    assert ours.kurtosis[-1] == 2
+
+
 def test_kurtosis_is_that_of_returns_about_their_own_scale():
     rng = np.random.default_rng(8)
     returns = rng.standard_normal((400, 200)) * rng.lognormal(0, 1, 200)
@@ -174,6 +193,13 @@ def test_what_is_not_known_is_left_to_what_is():
     assert np.isnan(answer.prior_weight[3])
     nobody = blended(logs[1:2], prior[1:2], effective[1:2], 3.0, np.zeros(1, dtype=bool))
     assert_allclose(nobody.variance, np.exp(0.5), rtol=1e-4)
+
+
+def test_without_a_spread_beyond_sampling_the_prior_has_nearly_all_weight():
+    effective = np.full(50, 30.0)
+    answer = blended(np.zeros(50), np.zeros(50), effective, 3.0, np.ones(50, dtype=bool))
+    assert ((answer.prior_weight > 0.99) & (answer.prior_weight < 1)).all()
+    assert_allclose(answer.variance, 1, rtol=1e-4)
 
 
 def test_log_variances_lose_the_bias_of_their_sampling():

@@ -51,6 +51,12 @@ def test_a_row_for_each_group(frames, window):
         assert_allclose(list(row.values()), list(expected.values()), rtol=1e-12)
 
 
+def test_a_window_keeps_its_digits_about_a_large_mean(rng):
+    z = 1e7 + rng.standard_normal(30)
+    ours = bias_statistics(z, np.ones(30), window=10)["mrad"].item()
+    assert_allclose(ours, defined(z, 10)["mrad"], rtol=1e-6)
+
+
 def test_without_by_all_rows_count(frames):
     returns, risk = frames
     row = bias_statistics(returns, risk, window=5).row(0, named=True)

@@ -113,6 +113,24 @@ def test_robustness_weights_play_no_part(rng):
     assert_allclose(risk, np.sqrt(np.mean(past.reshape(79, n) ** 2, axis=0)), rtol=1e-12)
 
 
+@pytest.mark.parametrize("prior", [False, True])
+def test_a_regime_multiplies_the_risk_of_all_assets(rng, prior):
+    louder = pl.when(pl.col("period") >= 50).then(4.0).otherwise(1.0)
+    frame = ragged(rng, n_periods=60, present=1)
+    frame = frame.with_columns(specific_return=louder * pl.col("specific_return"))
+    options = OPTIONS | ({"exposures": "size", "panel": frame} if prior else {})
+    plain = specific_risk(frame, **options)
+    ours = specific_risk(frame, **options, regime_half_life=5)
+    ratios = ours.with_columns(ratio=ours["specific_risk"] / plain["specific_risk"])
+    most, least = (
+        ratios.group_by("period").agg(one("ratio")).drop_nulls().sort("period")["ratio"]
+        for one in (pl.max, pl.min)
+    )
+    assert_allclose(most, least, rtol=1e-12)
+    assert most[0] == 1
+    assert most[-5] > 1.3
+
+
 def test_an_asset_alone_in_its_category_has_no_information(rng):
     panel = ragged(rng, present=1).with_columns(
         sector=pl.when(pl.col("asset") == "a3").then(pl.lit("alone")).otherwise("sector")
@@ -203,6 +221,8 @@ def test_text_is_a_category_of_the_prior(returns):
     assert_frame_equal(answer, again)
     late = answer.filter(pl.col("period") > 20)
     assert late["specific_risk"].null_count() == 0
+    # Nobody has a history long enough to learn from.
+    assert set(answer.filter(pl.col("period") < 4)["shrunk"].drop_nulls()) == {0.0}
     assert late["shrunk"].is_between(0, 1).all()
 
 

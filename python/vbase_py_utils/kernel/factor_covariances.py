@@ -25,8 +25,6 @@ LEAST_WEIGHT = 1e-5
 # mean forecast over the true variance is 1.02 to 1.03 with this limit, 1.1 to 1.25 without, and
 # 0.91 with 25; for normal returns it makes no difference.
 LARGEST_RATIO = 100.0
-# Autocovariances that leave less than this share of a variance leave rounding.
-ONLY_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +196,7 @@ class _State:
         """Correlation (q, q) of the factors that are known; one that never moved has none."""
         means = self.correlation.means()[np.ix_(known, known)]
         variance = np.diagonal(means)
-        within = self.now.variances()[known]
-        moves = (variance > ONLY_ROUNDING * within) & (variance > 0)
+        moves = variance > 0
         scale = np.where(moves, np.sqrt(np.where(moves, variance, 1)), np.inf)
         correlation: FloatArray = means / np.outer(scale, scale)
         if self.options.shrink and moves.sum() > 1:
