@@ -18,7 +18,7 @@ Integers: TypeAlias = NDArray[np.integer[Any]]
 
 # Estimation errors explain at most this share of the variance of a factor's estimates.
 MOST_ERROR = 0.9
-# Periods whose weight is below this share of the newest's do not count as days of a crisis.
+# The energy of periods with less than this share of the newest one's weight is left out.
 LEAST_WEIGHT = 1e-5
 # A squared return counts as at most this many times its forecast in the regime: one enters both
 # factors of the answer, whose product has no mean for t3 returns. Of 30 samples of t3 returns the
@@ -29,7 +29,7 @@ LARGEST_RATIO = 100.0
 
 @dataclass(frozen=True, slots=True)
 class CovarianceOptions:
-    """What ``factor_covariance`` is asked for; meanings there."""
+    """The numbers among the arguments of ``factor_covariance``; meanings there."""
 
     half_life: float
     correlation_half_life: float
@@ -41,7 +41,7 @@ class CovarianceOptions:
 
 
 class _Regime:
-    """Mean over the periods of how large squared returns were for their forecasts."""
+    """Weighted mean, over the periods, of squared returns over their forecast variances."""
 
     def __init__(self, half_life: float) -> None:
         self.decay = decay_of(half_life)
@@ -193,7 +193,7 @@ class _State:
         return answer
 
     def _correlation(self, values: FloatArray, known: Integers) -> FloatArray:
-        """Correlation (q, q) of the factors that are known; one that never moved has none."""
+        """Correlate the known factors (q, q); one that never moved correlates with no other."""
         means = self.correlation.means()[np.ix_(known, known)]
         variance = np.diagonal(means)
         moves = variance > 0

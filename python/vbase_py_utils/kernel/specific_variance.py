@@ -26,13 +26,15 @@ NO_RESIDUAL = 1e-8
 SD_OF_MEDIAN = 1.4826
 # The least kurtosis used. That of two equal values with random signs is 1.
 LEAST_KURTOSIS = 2.0
-# That of a normal variable, until returns have shown theirs.
+# That of a normal variable, until there are returns to measure it.
 NORMAL_KURTOSIS = 3.0
+# True log variances are never exactly those of the prior.
+LEAST_SPREAD = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class VarianceOptions:
-    """How variances are estimated; meanings in ``specific_risk``. Infinite: ``half_life``, none."""
+    """How variances are estimated; meanings in ``specific_risk``."""
 
     half_life: float
     lags: int
@@ -72,7 +74,7 @@ class PastVariances:
 
 @dataclass(slots=True)
 class AssetHistory:
-    """What earlier periods have left of each asset; blocks of later ones go on from here.
+    """Sums over the earlier returns of each asset, with which the next block goes on.
 
     Attributes
     ----------
@@ -274,7 +276,3 @@ def blended(
     # The mean of what is left uncertain, not its median, which would be too low for a variance.
     mean += (1 - share) * spread / 2
     return Blend(np.exp(np.where(np.isfinite(share), mean, np.nan)), 1 - share)
-
-
-# True log variances are never exactly those of the prior.
-LEAST_SPREAD = 1e-4

@@ -65,7 +65,7 @@ def bias_statistics(
           returns are normal and independent over time, 1 -+ sqrt(2 / n_periods);
         - mrad: mean distance of the bias from one over all windows, each of so many periods in a
           row; null with fewer periods;
-        - qlike: mean of z^2 - ln(z^2) - 1 with z the return over its risk, the least when forecasts
+        - qlike: mean of z^2 - ln(z^2) - 1 with z the return over its risk, smallest when forecasts
           are right; returns of zero do not count;
         - n_periods: periods with a pair.
 

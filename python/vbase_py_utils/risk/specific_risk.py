@@ -85,9 +85,9 @@ def specific_risk(
         asset and specific_return, rows in any order. Returns that are missing, or zero but for
         rounding (an asset alone in its category), are no information.
     exposures
-        Columns of ``panel`` that say how volatile similar assets are: numbers, or text and Enums as
-        categories; names or a selector. The risk of an asset is then shrunk towards that of
-        similar ones, the more the shorter its own history is; new assets have theirs.
+        Columns of ``panel`` that specific risk depends on, such as size: numbers, or text and Enums
+        as categories; names or a selector. The risk of an asset is then shrunk towards that of
+        similar assets, the more the shorter its own history; a new asset gets theirs.
     panel
         Long frame of the exposures, known before the returns of their period, with the same keys.
     half_life
