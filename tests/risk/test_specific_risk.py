@@ -81,6 +81,70 @@ def test_lazy_in_lazy_out_also_in_one_pass(returns, engine, in_order, cells, mon
     assert_frame_equal(query.head(7).collect(engine=engine), eager.head(7))
 
 
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("next_period", [None, 30])
+@pytest.mark.parametrize("cells", [40, 200, 10**6])
+def test_with_a_prior_one_pass_gives_the_same(rng, engine, next_period, cells, monkeypatch):
+    """The panel has periods and assets that the returns lack, the returns some it lacks."""
+    everything = ragged(rng, present=1)
+    monkeypatch.setattr(one_pass, "BLOCK_CELLS", cells)
+    panel = everything.filter(~pl.col("period").is_in([0, 5, 6, 20]) & (pl.col("asset") != "a3"))
+    returns = everything.filter(~pl.col("period").is_in([1, 6, 7, 29]) & (pl.col("asset") != "a7"))
+    options = OPTIONS | {"exposures": ["size", "sector"], "next_period": next_period}
+    options |= {"regime_half_life": 6, "lags": 1}
+    eager = specific_risk(returns, panel=panel, **options)
+    assert eager["shrunk"].is_between(0, 1, closed="none").any()
+    query = specific_risk(returns.lazy(), panel=panel.lazy(), **options, sorted_by_period=True)
+    assert query.collect_schema() == eager.schema
+    assert_frame_equal(query.collect(engine=engine), eager, check_exact=True)
+    assert_frame_equal(query.head(7).collect(engine=engine), eager.head(7))
+
+
+@pytest.mark.parametrize("empty", ["returns", "panel", "both"])
+def test_one_pass_over_empty_frames(returns, empty):
+    frames = {"returns": returns, "panel": returns}
+    frames = {n: f.clear() if empty in (n, "both") else f for n, f in frames.items()}
+    options = OPTIONS | {"exposures": "size", "next_period": 99}
+    eager = specific_risk(frames["returns"], panel=frames["panel"], **options)
+    query = specific_risk(
+        frames["returns"].lazy(), panel=frames["panel"].lazy(), **options, sorted_by_period=True
+    )
+    assert_frame_equal(query.collect(), eager)
+
+
+def test_lazy_fits_take_a_panel_in_any_order(rng):
+    panel = ragged(rng).rename({"specific_return": "return"})
+    fits = fit_cross_sections(panel.lazy(), ["size"], intercept=True, sorted_by_period=True)
+    options = OPTIONS | {"exposures": "size"}
+    expected = specific_risk(fits.collect(), panel=panel, **options)
+    mixed = panel.sample(fraction=1, shuffle=True, seed=4)
+    keys = ["period", "asset"]
+    answer = specific_risk(fits, panel=mixed.lazy(), **options).collect()
+    assert_frame_equal(answer.sort(keys), expected.sort(keys), rel_tol=1e-12)
+    ours = specific_risk(fits, panel=panel.lazy(), **options, sorted_by_period=True).collect()
+    assert_frame_equal(ours, expected, check_exact=True)
+    wrong = specific_risk(fits, panel=mixed.lazy(), **options, sorted_by_period=True)
+    with pytest.raises(PanelError, match="period column 'period' is not sorted"):
+        wrong.collect()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"asset": ["A", "B", "B"]}, r"2 rows share a .* key, for example \(2, B\)"),
+        ({"asset": ["A", None, "B"]}, "asset column 'asset' is null in"),
+        ({"period": [1, None, 2]}, "period column 'period' is null in"),
+    ],
+)
+def test_one_pass_refuses_bad_keys_of_the_panel(change, message):
+    panel = pl.DataFrame({"period": [1, 2, 2], "asset": ["A", "B", "C"], "size": [1.0, 2.0, 3.0]})
+    returns = panel.rename({"size": "specific_return"}).lazy()
+    bad = panel.with_columns(pl.Series(name, values) for name, values in change.items()).lazy()
+    query = specific_risk(returns, exposures="size", panel=bad, sorted_by_period=True)
+    with pytest.raises(PanelError, match=message):
+        query.collect()
+
+
 def test_fits_give_what_their_specific_returns_give(rng):
     panel = ragged(rng).rename({"specific_return": "ret", "period": "day", "asset": "id"})
     model = {"returns": "ret", "period": "day", "asset": "id", "intercept": True}

@@ -7,7 +7,7 @@ both ways unstable.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -171,6 +171,28 @@ def whole_periods(batches: Iterator[pl.DataFrame], column: str) -> Iterator[pl.D
     times.check()
     if held:
         yield pl.concat(held, rechunk=True)
+
+
+def aligned(
+    sources: Sequence[tuple[Iterator[pl.DataFrame], pl.Schema]],
+) -> Iterator[list[pl.DataFrame]]:
+    """Cut blocks of whole periods, sorted in each source, so that they hold the same periods.
+
+    Every source comes with its schema. Each answer has a frame per source, with all rows that the
+    source has of the periods of the answer.
+    """
+    blocks = [(source for source in rows if not source.is_empty()) for rows, _ in sources]
+    empty = [schema.to_frame() for _, schema in sources]
+    held = [next(source, none) for source, none in zip(blocks, empty, strict=True)]
+    while not all(block.is_empty() for block in held):
+        ends = pl.concat([block[PERIOD].tail(1) for block in held])
+        end = ends.sort().head(1)
+        counts = [int((block[PERIOD] <= end).sum()) for block in held]
+        yield [block.head(n) for block, n in zip(held, counts, strict=True)]
+        for i, n in enumerate(counts):
+            held[i] = held[i].slice(n)
+            if held[i].is_empty():
+                held[i] = next(blocks[i], empty[i])
 
 
 class _Times:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from vbase_py_utils.analyse.reading import AnyFrame, floats
 from vbase_py_utils.arguments import check_names
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.cross_sections import fit_cross_sections
+from vbase_py_utils.fit.one_pass import aligned, collected, whole_periods
 from vbase_py_utils.fit.results import inner_frame
 from vbase_py_utils.fit.schema import FITTED, STATUS
 from vbase_py_utils.kernel.losses import FloatArray
@@ -95,12 +97,29 @@ class Structure:
 
     def beside(self, specific: pl.DataFrame) -> pl.DataFrame:
         """Join specific returns to the exposures: a row for every row of either, by period."""
+        return _joined(self._sorted(), specific)
+
+    def beside_each(
+        self, blocks: Iterator[pl.DataFrame], schema: pl.Schema, *, in_order: bool
+    ) -> Iterator[pl.DataFrame]:
+        """Do so for blocks of whole periods, in their order, which have this ``schema``.
+
+        ``in_order``: the panel is sorted by period, and is read in blocks.
+        """
+        own = self._blocks() if in_order else iter([self._sorted()])
+        sources = [(own, self.rows.collect_schema()), (blocks, schema)]
+        for panel, specific in aligned(sources):
+            yield _joined(panel, specific)
+
+    def _sorted(self) -> pl.DataFrame:
         rows = self.rows.collect()
         check_values(rows, self.period, self.asset, {}, partial=False)
-        both = rows.join(
-            specific, on=[PERIOD, ASSET], how="full", coalesce=True, maintain_order="left_right"
-        )
-        return both.sort(PERIOD, maintain_order=True)
+        return rows.sort(PERIOD, maintain_order=True)
+
+    def _blocks(self) -> Iterator[pl.DataFrame]:
+        for rows in whole_periods(collected(self.rows), self.period):
+            check_values(rows, self.period, self.asset, {}, partial=True)
+            yield rows
 
     def blend(
         self, rows: pl.DataFrame, past: PastVariances, starts: Integers, min_periods: int
@@ -142,3 +161,11 @@ class Structure:
             failed = fits.diagnostics.filter(pl.col(STATUS) == "rank_deficient")[PERIOD]
             some = periods.is_in(failed.implode()).to_numpy()
         return prior
+
+
+def _joined(panel: pl.DataFrame, specific: pl.DataFrame) -> pl.DataFrame:
+    """Give a row for every row of either, sorted by period."""
+    both = panel.join(
+        specific, on=[PERIOD, ASSET], how="full", coalesce=True, maintain_order="left_right"
+    )
+    return both.sort(PERIOD, maintain_order=True)
