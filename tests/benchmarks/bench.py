@@ -12,40 +12,15 @@ import sys
 import time
 from statistics import median
 
+import bench_risk
 import contestants
 import memory
 import numpy as np
 import workloads
 from threadpoolctl import threadpool_limits
+from timing import ratio, seconds, table, time_in_turn
 
 QUICK = 20  # a quick run has so many times fewer periods
-
-
-def time_in_turn(calls, repetitions, clock=time.perf_counter):
-    """Times (repetitions) of each of the named calls, after one that is not counted."""
-    times = {name: [] for name in calls}
-    for repetition in range(repetitions + 1):
-        for name, call in calls.items():
-            begin = clock()
-            call()
-            if repetition:
-                times[name].append(clock() - begin)
-    return times
-
-
-def ratio(times, ours, theirs):
-    """Median over the repetitions of our time over theirs."""
-    return median(a / b for a, b in zip(times[ours], times[theirs], strict=True))
-
-
-def table(header, rows):
-    """Print a markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    print("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines), end="\n\n")
-
-
-def seconds(values):
-    return f"{median(values):.3g} s"
 
 
 def against_peers(panels, repetitions):
@@ -67,7 +42,7 @@ def against_peers(panels, repetitions):
                 seconds(times["factor_returns"]),
                 *(f"{seconds(times[n])} ({ratio(times, 'factor_returns', n):.2f})" for n in peers),
                 f"{ratio(times, 'everything', 'factor_returns'):.2f}",
-                f"{memory.peak(panel):.1f}",
+                f"{memory.peak(panel.frame, 'factor_returns', *panel.exposures):.1f}",
             ]
         )
         agreements.append([panel.name, *agreement(panel, peers)])
@@ -286,6 +261,7 @@ def report(options):
     for n, k, t in large:
         other_panels(n, k, max(3, t // fewer), options.repetitions)
     growth(options.quick, options.repetitions)
+    bench_risk.forecasts_of_risk(options.quick, max(1, options.repetitions // 2))
 
 
 if __name__ == "__main__":

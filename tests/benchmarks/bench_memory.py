@@ -15,8 +15,8 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
-from bench import ratio, seconds, table, time_in_turn
 from memory import STATUS, resident
+from timing import ratio, seconds, table, time_in_turn
 from workloads import balanced
 
 # As many rows as Polars' own sink puts into a group.

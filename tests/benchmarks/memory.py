@@ -1,4 +1,4 @@
-"""How much memory `factor_returns` takes at its peak, measured in a process of its own."""
+"""How much memory a function takes at its peak, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def peak(panel):
-    """Peak memory over the size of the panel, the panel itself included; NaN outside Linux."""
+def peak(frame, function, *columns):
+    """Peak memory of a call over the size of its frame, which is included; NaN outside Linux."""
     if not CLEAR.exists():
         return float("nan")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "panel.parquet"
-        panel.frame.write_parquet(file)
-        command = [sys.executable, __file__, str(file), *panel.exposures]
+        file = Path(folder) / "frame.parquet"
+        frame.write_parquet(file)
+        command = [sys.executable, __file__, str(file), function, *columns]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -27,20 +27,25 @@ def resident(what):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
 
 
-def main(file, *exposures):
+def main(file, function, *columns):
     import polars as pl
 
-    from vbase_py_utils import factor_returns
+    import vbase_py_utils
 
-    def run(panel):
-        factor_returns(panel, exposures, weights="weight")
+    call = getattr(vbase_py_utils, function)
 
-    run(pl.read_parquet(file, n_rows=100))  # what is loaded once is not the panel's
+    def run(frame):
+        if columns:
+            call(frame, columns, weights="weight")
+        else:
+            call(frame)
+
+    run(pl.read_parquet(file, n_rows=100))  # what is loaded once is not the frame's
     before = resident("VmRSS")
-    panel = pl.read_parquet(file)
+    frame = pl.read_parquet(file)
     CLEAR.write_text("5", encoding="ascii")  # forgets the peak so far
-    run(panel)
-    print((resident("VmHWM") - before) / panel.estimated_size())
+    run(frame)
+    print((resident("VmHWM") - before) / frame.estimated_size())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import workloads
 def test_the_benchmark_runs_and_prints_its_tables(capsys):
     bench.main(["--quick", "--repetitions", "1"])
     printed = capsys.readouterr().out
-    for heading in ("factor_returns", "run_monthly_factor_returns", "usable rows", "slope"):
+    headings = ("factor_returns", "run_monthly_factor_returns", "usable rows", "slope")
+    for heading in (*headings, "factor_covariance", "specific_risk"):
         assert heading in printed
     assert "nan" not in printed.lower().replace("nan |", "")
 

@@ -73,6 +73,19 @@ sums = sunk.select(pl.sum(EXPOSURES[1:])).row(0, named=True)
 assert sums['value'] > 0.4 and max(abs(sums['momentum']), abs(sums['volatility'])) < 0.1
 assert correlation > 0.98
 """,
+    "risk_model": """
+assert of_market['lower'].item() < of_market['bias'].item() < of_market['upper'].item()
+for column in ('bias', 'bias without'):
+    assert tested[column].is_between(0.9, 1.1).all()
+assert (tested['mrad'] < tested['mrad without']).all()
+crisis = true_volatility[CRISIS].select('day', 'momentum')
+late = volatility_of('momentum', slow).join(crisis, on='day')
+assert (late['risk'] < late['momentum']).mean() > 0.9
+groups = young.sort('shrunk')
+assert groups['with_own'][-1] == 0 and groups['blended'].is_sorted()
+assert (groups['blended'] < groups['own']).drop_nulls().all()
+assert by_fifth['bias'].is_between(0.93, 1.05).all()
+""",
 }
 
 

@@ -1,0 +1,144 @@
+"""Forecasts of risk beside skfolio's: all periods, each from those before it.
+
+skfolio's estimators go on from period to period with ``partial_fit``; here that is done for every
+period, as a backtest does. Figures are CPU seconds, medians of rounds in which all take their turn.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from statistics import median
+
+import memory
+import numpy as np
+import polars as pl
+from timing import ratio, table, time_in_turn
+
+from vbase_py_utils import factor_covariance, specific_risk
+
+HALF_LIFE, REGIME = 84, 42
+
+
+def simulated_factors(n_periods, n_factors):
+    """Factor returns, t distributed, in a wide frame."""
+    rng = np.random.default_rng(20261129)
+    returns = 0.01 * rng.standard_t(5, (n_periods, n_factors))
+    return pl.DataFrame({"period": np.arange(n_periods)}).hstack(
+        [pl.Series(f"f{i}", column) for i, column in enumerate(returns.T)]
+    )
+
+
+def simulated_specific(n_periods, n_assets, *, text):
+    """Specific returns, t distributed, of the same assets in every period."""
+    rng = np.random.default_rng(20261130)
+    sd = 0.02 * rng.lognormal(0, 0.4, n_assets)
+    numbers = rng.permutation(n_assets)
+    assets = pl.Series([f"asset {i:05}" for i in numbers] if text else numbers)
+    return pl.DataFrame(
+        {
+            "period": np.repeat(np.arange(n_periods), n_assets),
+            "asset": assets.gather(np.tile(np.arange(n_assets), n_periods)),
+            "specific_return": (sd * rng.standard_t(4, (n_periods, n_assets))).ravel(),
+        }
+    )
+
+
+def covariance_calls(frame):
+    """Ways to the covariances of all periods."""
+    values = frame.drop("period").to_numpy()
+    calls = {
+        "`factor_covariance`, raw": lambda: factor_covariance(frame, shrink=False),
+        "shrunk": lambda: factor_covariance(frame),
+        "shrunk, 5 lags, regime": lambda: factor_covariance(
+            frame, lags=5, correlation_lags=5, correlation_half_life=252, regime_half_life=REGIME
+        ),
+    }
+    moments = contestants_of_skfolio()
+    if moments:
+        calls["skfolio `EWCovariance`"] = lambda: one_by_one(
+            moments.EWCovariance(half_life=HALF_LIFE), values, "covariance_"
+        )
+        calls["skfolio `RegimeAdjustedEWCovariance`, 5 lags"] = lambda: one_by_one(
+            moments.RegimeAdjustedEWCovariance(
+                half_life=HALF_LIFE, corr_half_life=252, hac_lags=5, regime_half_life=REGIME
+            ),
+            values,
+            "covariance_",
+        )
+    return calls
+
+
+def specific_calls(numbers, text):
+    """Ways to the specific risk of all assets in all periods."""
+    regime = {"regime_half_life": REGIME}
+    calls = {
+        "`specific_risk`, integer assets": lambda: specific_risk(numbers),
+        "text assets": lambda: specific_risk(text),
+        "integer assets, 5 lags, regime": lambda: specific_risk(numbers, lags=5, **regime),
+    }
+    moments = contestants_of_skfolio()
+    if moments:
+        values = numbers["specific_return"].to_numpy().reshape(numbers["period"].n_unique(), -1)
+        calls["skfolio `RegimeAdjustedEWVariance`, an array"] = lambda: one_by_one(
+            moments.RegimeAdjustedEWVariance(half_life=HALF_LIFE, regime_half_life=REGIME),
+            values,
+            "variance_",
+        )
+        calls["the same with 5 lags"] = lambda: one_by_one(
+            moments.RegimeAdjustedEWVariance(
+                half_life=HALF_LIFE, hac_lags=5, regime_half_life=REGIME
+            ),
+            values,
+            "variance_",
+        )
+    return calls
+
+
+def contestants_of_skfolio():
+    """skfolio's estimators; None if it is not installed."""
+    try:
+        from skfolio import moments
+    except ImportError:
+        return None
+    return moments
+
+
+def one_by_one(estimator, values, name):
+    """Take in the rows one by one, and keep what the estimator says after each."""
+    answers = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of every covariance that it repairs
+        for i in range(len(values)):
+            estimator.partial_fit(values[i : i + 1])
+            answers.append(np.array(getattr(estimator, name)))
+    return answers
+
+
+def forecasts_of_risk(quick, repetitions):
+    """Print CPU times of both, and the peak memory of specific risk."""
+    n_periods, n_factors, n_assets = (125, 60, 500) if quick else (2500, 60, 5000)
+    frame = simulated_factors(n_periods, n_factors)
+    print_times(
+        f"{n_periods} covariances of {n_factors} factors", covariance_calls(frame), repetitions
+    )
+    numbers, text = (simulated_specific(n_periods, n_assets, text=t) for t in (False, True))
+    size = f"{n_periods} periods x {n_assets} assets"
+    print_times(size, specific_calls(numbers, text), repetitions)
+    peaks = [f"{memory.peak(f, 'specific_risk'):.1f}" for f in (numbers, text)]
+    table(
+        [size, "integer assets", "text assets"],
+        [["peak memory of `specific_risk` over the panel", *peaks]],
+    )
+
+
+def print_times(title, calls, repetitions):
+    times = time_in_turn(calls, repetitions, time.process_time)
+    first = next(iter(calls))
+    table(
+        [title, "CPU seconds", "over the first"],
+        [
+            [name, f"{median(times[name]):.3g}", f"{ratio(times, name, first):.2f}"]
+            for name in calls
+        ],
+    )
