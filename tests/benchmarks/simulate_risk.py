@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from other_forecasts import monte_carlo_eigenfactors, variances_of_weighted_returns
 
 from vbase_py_utils import bias_statistics, factor_covariance, fit_cross_sections, specific_risk
 from vbase_py_utils.kernel.factor_covariances import CovarianceOptions, covariances
@@ -41,6 +42,7 @@ def options(**changed):
 
 
 # Line 3: 60 factors, half-life 90. True over predicted volatility: raw, shrunk.
+MONTE_CARLO_SCALES = (1.0, 1.4)
 EXPECTED_FACTORS = {"optimal": ("1.260", "0.992"), "pure": ("1.005", "1.005")}
 
 
@@ -52,8 +54,11 @@ def true_covariance(rng, k):
     return correlation / np.outer(scale, scale)
 
 
-def factor_bias(shrink, df=np.inf, n_draws=60, k=60, half_life=90, periods=700):
-    """True over predicted volatility of optimal portfolios of factors, and of pure factors."""
+def factor_bias(shrink, df=np.inf, n_draws=60, k=60, half_life=90, periods=700, scale=None):
+    """True over predicted volatility of optimal portfolios of factors, and of pure factors.
+
+    With a ``scale``, eigenfactors are adjusted by Monte Carlo.
+    """
     rng = np.random.default_rng([3, k, half_life])
     wanted = np.arange(periods + 1) == periods
     ratios = {"optimal": [], "pure": []}
@@ -61,6 +66,9 @@ def factor_bias(shrink, df=np.inf, n_draws=60, k=60, half_life=90, periods=700):
         truth = true_covariance(rng, k)
         returns = draws(rng, df, (periods, k)) @ np.linalg.cholesky(truth).T
         forecast = covariances(returns, wanted, options(half_life=half_life, shrink=shrink))[:, 0]
+        if scale is not None:
+            own = np.random.default_rng(len(ratios["pure"]))
+            forecast = monte_carlo_eigenfactors(forecast, half_life, periods, own, scale=scale)
         alpha = rng.standard_normal((k, 50)) * np.sqrt(np.diagonal(truth))[:, None]
         weights = np.linalg.solve(forecast, alpha)
         true, predicted = ((weights * (m @ weights)).sum(axis=0) for m in (truth, forecast))
@@ -294,14 +302,21 @@ def as_frame(specific):
     return frame.filter(pl.col("specific_return").is_not_nan())
 
 
-def specific_tests(wrong=0.0, n=1000, periods=700, tested=200):
-    """Bias of portfolios, lowest and highest fifth, and QLIKE of specific risk at t4."""
+OWN_CUT, NO_CUT, WEIGHTED = "cut at its own risk", "not cut", "times robustness weights"
+
+
+def specific_tests(wrong=0.0, n=1000, periods=700, tested=200, way=OWN_CUT):
+    """Bias of portfolios, fifths by volatility, and QLIKE of specific risk at t4."""
     rng = np.random.default_rng([8, n, round(1e4 * wrong)])
     volatility = 0.02 * np.exp(0.4 * rng.standard_normal(n))
     specific = draws(rng, 4, (periods, n)) * volatility
     specific[rng.random(specific.shape) < wrong] *= 10
-    risk = specific_risk(as_frame(specific)).sort("period", "asset")["specific_risk"]
-    forecast = np.square(risk.to_numpy().reshape(periods, n)[-tested:])
+    if way == WEIGHTED:
+        forecast = variances_of_weighted_returns(specific, half_life=84)[-tested:]
+    else:
+        cut = {} if way == OWN_CUT else {"cut": np.inf}
+        risk = specific_risk(as_frame(specific), **cut).sort("period", "asset")["specific_risk"]
+        forecast = np.square(risk.to_numpy().reshape(periods, n)[-tested:])
     truth = np.broadcast_to(np.square(volatility), forecast.shape)
     squares = np.zeros((100, n))
     for row in squares:
@@ -403,15 +418,20 @@ def row(*cells):
 
 def print_factors(quick):
     print("True over predicted volatility, 60 factors, half-life 90:")
-    table("portfolios", "returns", "raw", "shrunk")
+    adjusted = [f"Monte Carlo, {scale:g} times" for scale in MONTE_CARLO_SCALES]
+    table("portfolios", "returns", "raw", "shrunk", *adjusted)
     for tails in ("normal", "t4"):
         raw, shrunk = (factor_bias(s, TAILS[tails], 8 if quick else 60) for s in (False, True))
+        simulated = [
+            factor_bias(False, TAILS[tails], 2 if quick else 20, scale=scale)
+            for scale in MONTE_CARLO_SCALES
+        ]
         for name, theirs in EXPECTED_FACTORS.items():
             ours = [
                 f"{a[name]:.3f}" + f" ({b})" * (tails == "normal")
                 for a, b in zip((raw, shrunk), theirs, strict=True)
             ]
-            row(name, tails, *ours)
+            row(name, tails, *ours, *(f"{other[name]:.3f}" for other in simulated))
 
 
 def print_market(quick):
@@ -446,18 +466,19 @@ def print_levels(quick):
 
 
 def print_specific(quick):
-    print("\nSpecific risk at t4:")
-    table("measure", "value")
+    print("\nSpecific risk at t4, from returns that are")
+    ways = OWN_CUT, NO_CUT, WEIGHTED
+    table("measure", *ways)
     n = 300 if quick else 1000
-    right, wrong = specific_tests(n=n), specific_tests(0.001, n)
+    right, wrong = ([specific_tests(share, n, way=way) for way in ways] for share in (0, 0.001))
     shown = {
-        "portfolios": f"{right['portfolios']:.3f}",
-        "fifths": " ".join(f"{fifth:.3f}" for fifth in right["fifths"]),
-        "QLIKE": f"{right['QLIKE']:.4f}",
-        "QLIKE, wrong returns": f"{wrong['QLIKE']:.4f}",
+        "portfolios": [f"{test['portfolios']:.3f}" for test in right],
+        "fifths": [" ".join(f"{fifth:.2f}" for fifth in test["fifths"]) for test in right],
+        "QLIKE": [f"{test['QLIKE']:.3f}" for test in right],
+        "QLIKE, wrong returns": [f"{test['QLIKE']:.3f}" for test in wrong],
     }
-    for name, value in shown.items():
-        row(name, f"{value} ({EXPECTED_SPECIFIC[name]})")
+    for name, (ours, *others) in shown.items():
+        row(name, f"{ours} ({EXPECTED_SPECIFIC[name]})", *others)
     print("\nQLIKE of assets with a short history, and of those without any (least is best):")
     table("market", BAYES, *WAYS, "missing")
     for tails, residual in YOUNG_MARKETS:

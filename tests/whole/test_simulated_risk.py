@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import simulate_risk
-from simulate_risk import BAYES, EXPECTED_MARKET, TAILS, THETAS, WAYS, YOUNG_MARKETS
+from simulate_risk import (
+    BAYES,
+    EXPECTED_MARKET,
+    NO_CUT,
+    OWN_CUT,
+    TAILS,
+    THETAS,
+    WAYS,
+    WEIGHTED,
+    YOUNG_MARKETS,
+)
 
 slow = pytest.mark.slow
 # Two standard errors of a bias over the periods that are tested.
@@ -85,6 +95,24 @@ def test_specific_risk_is_right_at_t4(n):
 @pytest.mark.parametrize("n", SIZES)
 def test_wrong_returns_do_specific_risk_little_harm(n):
     assert simulate_risk.specific_tests(0.001, n)["QLIKE"] <= 0.03
+
+
+def test_robustness_weights_would_hide_how_volatile_an_asset_is():
+    tests = simulate_risk.specific_tests(n=500, way=WEIGHTED)
+    assert tests["portfolios"] > 1.5
+    assert tests["fifths"][-1] < 0.6
+    wrong = [simulate_risk.specific_tests(0.001, 500, way=w)["QLIKE"] for w in (OWN_CUT, NO_CUT)]
+    assert wrong[0] < wrong[1]
+
+
+def test_monte_carlo_adjusts_what_shrinkage_does():
+    """The same direction as shrinkage; how far depends on a scale that nobody knows."""
+    raw = simulate_risk.factor_bias(False, n_draws=2)["optimal"]
+    adjusted = [
+        simulate_risk.factor_bias(False, n_draws=2, scale=s)["optimal"] for s in (0.0, 1.0, 1.4)
+    ]
+    assert adjusted[0] == pytest.approx(raw, rel=1e-9)
+    assert raw > adjusted[1] > adjusted[2] > 0.95
 
 
 @pytest.mark.parametrize("n_markets", [3, pytest.param(16, marks=slow)])
