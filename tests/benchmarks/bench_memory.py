@@ -40,12 +40,15 @@ def write_panel(file, n_assets, n_factors, periods):
 
 def one_pass(files, exposures, frame):
     """Write one of the answer's frames to a file beside the panel."""
-    from vbase_py_utils import factor_returns, fit_cross_sections, sink_file
+    from vbase_py_utils import factor_returns, fit_cross_sections, sink_file, specific_risk
 
     arguments = {"weights": "weight", "sorted_by_period": True}
     panel = pl.scan_parquet(files)
     if frame == "factor_returns":
         answer = factor_returns(panel, exposures, **arguments)
+    elif frame == "specific_risk":
+        fits = fit_cross_sections(panel, exposures, **arguments)
+        answer = specific_risk(fits, exposures=exposures[:2], panel=panel, sorted_by_period=True)
     else:
         answer = getattr(fit_cross_sections(panel, exposures, **arguments), frame)
     sink_file(answer, files[0].with_name("answer.parquet"))
@@ -92,7 +95,7 @@ def main(arguments=None):
         for files in (halves[:1], halves):
             length = len(files) * n_periods
             size = f"{length * n_assets * row_bytes / 1e9:.2f} GB"
-            for frame in ("factor_returns", "specific_returns"):
+            for frame in ("factor_returns", "specific_returns", "specific_risk"):
                 took = f"{peak(files, exposures, frame):.0f} MB"
                 rows.append([f"{n_assets} x {n_factors} x {length}", size, frame, took])
         table(["assets x exposures x periods", "in memory", "sunk", "peak of one pass"], rows)

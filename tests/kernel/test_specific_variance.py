@@ -32,12 +32,13 @@ def ragged(rng, n_periods=40, n_assets=7, present=0.7):
 
 def run(returns, assets, starts, **options):
     history = AssetHistory(VarianceOptions(**PLAIN | options))
-    return plain(history.past_variances(returns, assets, starts, effective=True))
+    return plain(history.past_variances(returns, assets, starts, effective=True), starts)
 
 
-def plain(past):
+def plain(past, starts):
     """The same with variances in the unit of the returns."""
-    return replace(past, variance=np.ldexp(past.variance, 2 * past.unit), unit=0)
+    unit = np.repeat(past.unit, np.diff(starts))
+    return replace(past, variance=np.ldexp(past.variance, 2 * unit), unit=np.zeros(0))
 
 
 @pytest.mark.parametrize("lags", [0, 1, 3])
@@ -88,7 +89,7 @@ def test_blocks_change_no_bit(rng, lags):
     for first, last in ((0, 1), (1, 13), (13, 40)):
         rows = slice(starts[first], starts[last])
         own = returns[rows], assets[rows], starts[first : last + 1] - starts[first]
-        parts.append(plain(history.past_variances(*own, effective=True)))
+        parts.append(plain(history.past_variances(*own, effective=True), own[2]))
     for name in ("variance", "count", "effective", "regime", "kurtosis"):
         together = np.concatenate([getattr(part, name) for part in parts])
         assert together.tobytes() == getattr(whole, name).tobytes()

@@ -506,3 +506,11 @@ def test_other_periods_are_checked_only_if_all_are_read():
     assert read_covariance(broken, 0).periods.to_list() == [0]
     with pytest.raises(PanelError, match="two covariances differ"):
         read_covariances(broken)
+
+
+def test_a_factor_may_be_called_period():
+    returns = pl.DataFrame({"day": range(20), "period": np.arange(20.0), "b": np.ones(20)})
+    covariance = factor_covariance(returns, min_periods=2, period="day")
+    ax = plots.factor_volatilities(covariance)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["period", "b"]
+    assert "19" in ax.get_xlabel()

@@ -78,6 +78,8 @@ def left_over(y, w, *X):
     root = np.sqrt(w[fit])
     b, _, rank, _ = np.linalg.lstsq(X[fit] * root[:, None], y[fit] * root, rcond=1e-10)
     u = np.where(known, y - X @ b, np.nan)
+    if fit.sum() == X.shape[1]:
+        u[fit] = 0.0  # by algebra; the rounding of y - X b is as large as X b, not as y
     wholly = np.nanmax(np.abs(u)) <= 1e-12 * np.abs(y[known]).max()
     return np.full_like(y, np.nan) if wholly or rank < X.shape[1] else u
 
@@ -503,6 +505,17 @@ def test_rounding_is_no_residual(rng):
     answer = frame.with_columns(neutralize("x", ["a", "b"]).over("g"))
     assert answer.filter(g=0)["x"].null_count() == 20
     assert answer.filter(g=1)["x"].null_count() == 0
+    # As many rows as exposures, nearly collinear: of the size of the products is the rounding.
+    close = 1 + np.logspace(-2, -12, 40)[:, None] * [0.0, 1.0]
+    pair = pl.DataFrame({"g": np.repeat(np.arange(40), 2), "a": 1.0, "b": close.ravel()})
+    pair = pair.with_columns(x=pl.Series(rng.standard_normal(80)), w=pl.Series([1.0, 1e4] * 40))
+    for weights in (None, "w"):
+        answer = pair.select(neutralize("x", ["a", "b"], weights=weights).over("g"))
+        assert answer["x"].null_count() == 80
+    # A third row leaves something: of nearly collinear exposures too.
+    third = pair.filter(pl.col("g") < 30).group_by("g").first().with_columns(x=pl.lit(2.0))
+    more = pl.concat([pair.filter(pl.col("g") < 30), third])
+    assert more.select(neutralize("x", ["a", "b"]).over("g"))["x"].null_count() == 0
     # Next to nothing is not nothing, and what has no residual is no yardstick.
     nearly = frame.with_columns(x=1e-9 * pl.col("a") ** 2 + pl.col("b"))
     assert nearly.select(neutralize("x", ["a", "b"]))["x"].null_count() == 0

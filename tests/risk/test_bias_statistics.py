@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 from polars.testing import assert_frame_equal
 
-from vbase_py_utils import PanelError, bias_statistics
+from vbase_py_utils import PanelError, bias_statistics, plots
 
 
 @pytest.fixture
@@ -55,6 +55,69 @@ def test_a_window_keeps_its_digits_about_a_large_mean(rng):
     z = 1e7 + rng.standard_normal(30)
     ours = bias_statistics(z, np.ones(30), window=10)["mrad"].item()
     assert_allclose(ours, defined(z, 10)["mrad"], rtol=1e-6)
+
+
+def test_what_has_left_a_window_leaves_no_trace(rng):
+    z = rng.standard_normal(200) * 0.01
+    risk = np.full(200, 0.01)
+    risk[0] = 1e-14
+    ax = plots.rolling_bias(z, risk, window=20)
+    expected = [(z / risk)[i : i + 20].std(ddof=1) for i in range(181)]
+    assert_allclose(ax.lines[0].get_ydata(), expected, rtol=1e-12)
+    tests = bias_statistics(z, risk, window=20)
+    assert_allclose(tests["mrad"].item(), np.abs(np.array(expected) - 1).mean(), rtol=1e-12)
+
+
+def test_windows_of_periods_with_several_rows(rng):
+    """More windows than are held at once."""
+    counts = rng.integers(1, 4, 5000)
+    periods = np.repeat(np.arange(5000), counts)
+    z = rng.standard_normal(len(periods)) + 3
+    frame = pl.DataFrame({"period": periods, "asset": pl.int_range(len(z), eager=True)})
+    tests = bias_statistics(
+        frame.with_columns(pl.Series("return", z)), frame.with_columns(risk=1.0), window=400
+    )
+    starts = np.r_[0, np.cumsum(counts)]
+    expected = [abs(z[starts[i] : starts[i + 400]].std(ddof=1) - 1) for i in range(4601)]
+    assert_allclose(tests["mrad"].item(), np.mean(expected), rtol=1e-12)
+
+
+def test_missing_groups_are_a_group_and_missing_periods_an_error():
+    returns = pl.DataFrame(
+        {"period": [1, 2, 3, 4], "sector": ["a", None, None, None], "return": [1.0, 2, -1, 5]}
+    )
+    risk = returns.select("period", "sector", risk=1.0)
+    assert bias_statistics(returns, risk)["n_periods"].item() == 4
+    tests = bias_statistics(returns, risk, by="sector")
+    assert dict(tests.select("sector", "n_periods").rows()) == {None: 3, "a": 1}
+    for first, other in ((1, 0), (0, 1)):
+        frames = [returns, risk]
+        lost = pl.when(pl.col("period") != 2).then("period")
+        frames[first] = frames[first].with_columns(period=lost)
+        with pytest.raises(PanelError, match="period column 'period' is null in 1 row") as caught:
+            bias_statistics(frames[first] if first == 0 else frames[0], frames[1])
+        assert ("risk" if first else "return") in str(caught.value)
+        assert other != first
+
+
+def test_periods_may_be_numbers_with_a_fraction():
+    returns = pl.DataFrame({"period": [0.5, 1.5], "p": ["a", "a"], "return": [1.0, -1.0]})
+    risk = returns.select("period", "p", risk=1.0)
+    assert bias_statistics(returns, risk, by="p")["n_periods"].to_list() == [2]
+
+
+def test_a_lazy_test_has_the_same_bits_every_time(rng):
+    n = 120_000
+    frame = pl.DataFrame({"period": np.arange(n) // 100, "asset": np.arange(n) % 100})
+    returns = frame.with_columns(pl.Series("return", rng.standard_t(3, n)))
+    risk = frame.with_columns(pl.Series("risk", rng.uniform(0.5, 2, n)))
+    returns, risk = (
+        f.sample(fraction=1, shuffle=True, seed=s) for s, f in ((1, returns), (2, risk))
+    )
+    expected = bias_statistics(returns, risk, window=20)
+    for engine in ("in-memory", "streaming") * 4:
+        query = bias_statistics(returns.lazy(), risk.lazy(), window=20)
+        assert_frame_equal(query.collect(engine=engine), expected, check_exact=True)
 
 
 def test_without_by_all_rows_count(frames):

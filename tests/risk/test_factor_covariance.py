@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+import math
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -194,6 +196,94 @@ def test_what_is_not_a_number_is_missing(rng, missing):
     before = odd.clone()
     assert_frame_equal(factor_covariance(odd, **OPTIONS), expected, check_exact=True)
     assert_frame_equal(odd, before)
+
+
+@pytest.mark.parametrize("lives", [{}, {"half_life": 84, "correlation_half_life": 5}])
+def test_a_factor_that_ended_long_ago_is_unknown_and_harms_no_other(rng, lives):
+    """After some five hundred half-lives nothing is left of its weights."""
+    returns = wide(rng, 4000).with_columns(z=pl.when(pl.col("period") < 500).then("z"))
+    options = {"half_life": 5, "periods": [3000, 3999]} | lives
+    answer = factor_covariance(returns, **options)
+    living = factor_covariance(returns.drop("z"), **options)
+    late = answer.filter(period=3999)
+    assert late["z"].null_count() == 3
+    assert_frame_equal(late.filter(pl.col("factor") != "z").drop("z"), living.filter(period=3999))
+    assert answer.filter(period=3000, factor="z")["z"].item() > 0
+
+
+LABELS = {
+    "date": (pl.Date(), [date(2024, 1, 2), datetime(2024, 1, 2), np.datetime64("2024-01-02")]),
+    "moment": (pl.Datetime("us"), [date(2024, 1, 2), np.datetime64("2024-01-02T00", "ns")]),
+    "local": (
+        pl.Datetime("ms", "America/New_York"),
+        [
+            date(2024, 1, 2),
+            datetime(2024, 1, 2),
+            "2024-01-02",
+            datetime(2024, 1, 2, 5, tzinfo=UTC),
+            datetime(2024, 1, 2, tzinfo=ZoneInfo("America/New_York")),
+        ],
+    ),
+    "whole number": (pl.UInt16(), [1, np.int64(1), np.array(1)]),
+    "bytes": (pl.Binary(), [b"01"]),
+}
+
+
+def in_periods(returns, dtype):
+    """The returns at midnights from 2024-01-01 on, local ones if there is a zone, or numbered."""
+    n = returns.height
+    if dtype.is_temporal():
+        days = pl.date_range(date(2024, 1, 1), date(2024, 1, n), eager=True)
+        zone = getattr(dtype, "time_zone", None)
+        labels = days.cast(pl.Datetime("us")).dt.replace_time_zone(zone).cast(dtype)
+    elif dtype == pl.Binary:
+        labels = pl.Series([f"{i:02}".encode() for i in range(n)])
+    else:
+        labels = pl.Series(range(n), dtype=dtype)
+    return returns.with_columns(period=labels)
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_a_label_of_another_kind_is_the_same_period(rng, kind):
+    dtype, labels = LABELS[kind]
+    returns = in_periods(wide(rng, 9), dtype)
+    expected = returns["period"][1]
+    options = {"min_periods": 1, "half_life": 9}
+    for label in labels:
+        answer = factor_covariance(returns, **options, periods=label)
+        assert answer["period"].to_list() == [expected] * 3
+        further = factor_covariance(returns.head(1), **options, next_period=label)
+        assert further["period"].to_list()[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        ("date", [datetime(2024, 1, 2, 3), 3, timedelta(1), b"x", pl.col("x"), object(), math.nan]),
+        ("moment", [datetime(2024, 1, 2, tzinfo=UTC), 3, None, math.nan]),
+        ("local", [datetime(2024, 3, 10, 2, 30), 3, [date(2024, 1, 1), None]]),
+        ("whole number", [-1, 1.5, "1", math.nan, True, date(2024, 1, 1), [[1]], 10**30]),
+        ("bytes", ["01", 1]),
+    ],
+)
+def test_a_label_of_another_type_says_so(rng, kind, labels):
+    returns = in_periods(wide(rng, 9), LABELS[kind][0])
+    for label in labels:
+        for argument in ("periods", "next_period"):
+            if label is None and argument == "next_period":
+                continue  # no further period
+            given = label if argument == "periods" or not isinstance(label, list) else label[-1]
+            for frame in (returns, returns.lazy()):
+                if given is None:
+                    continue
+                with pytest.raises(PanelError, match=f"{argument} is .*, expected .* as in period"):
+                    factor_covariance(frame, **{argument: given})
+
+
+def test_periods_of_numbers_have_no_nan_after_them(rng):
+    returns = wide(rng).with_columns(pl.col("period").cast(pl.Float64))
+    with pytest.raises(PanelError, match="next_period is nan, expected Float64"):
+        factor_covariance(returns, next_period=math.nan)
 
 
 def test_small_frames(rng):

@@ -285,8 +285,10 @@ def test_text_is_a_category_of_the_prior(returns):
     assert_frame_equal(answer, again)
     late = answer.filter(pl.col("period") > 20)
     assert late["specific_risk"].null_count() == 0
-    # Nobody has a history long enough to learn from.
-    assert set(answer.filter(pl.col("period") < 4)["shrunk"].drop_nulls()) == {0.0}
+    # Nobody has a history long enough, or to learn from.
+    early = answer.filter(pl.col("period") < 4)
+    assert early["n_periods"].max() > 1
+    assert early.select(pl.col("specific_risk", "shrunk").count()).row(0) == (0, 0)
     assert late["shrunk"].is_between(0, 1).all()
 
 
@@ -300,6 +302,53 @@ def test_small_frames(returns):
     assert_allclose(one["specific_risk"][1], size, rtol=1e-14)
     nothing = returns.with_columns(specific_return=None)
     assert specific_risk(nothing, **OPTIONS)["n_periods"].max() == 0
+
+
+def test_one_return_much_larger_than_all_before_leaves_numbers(returns):
+    """The first period is 1e160 times smaller than all that follow: its squares are nothing."""
+    tiny = pl.when(pl.col("period") == 0).then(1e-160).otherwise(1.0)
+    frame = returns.with_columns(pl.col("specific_return") * tiny)
+    answer = specific_risk(frame, **OPTIONS, lags=2, regime_half_life=5)
+    without = returns.with_columns(
+        specific_return=pl.when(pl.col("period") == 0).then(0.0).otherwise("specific_return")
+    )
+    risk, _ = by_hand(without, lags=2)
+    plain = specific_risk(frame, **OPTIONS, lags=2)["specific_risk"]
+    late = (frame["period"] > 12).to_numpy()
+    assert plain.filter(late).null_count() == answer["specific_risk"].filter(late).null_count() == 0
+    # The first return still counts as one of the history, with next to no variance.
+    assert (plain.to_numpy()[late] <= np.array(risk)[late] * (1 + 1e-12)).all()
+    assert (plain.to_numpy()[late] > np.array(risk)[late] * 0.9).all()
+
+
+def test_a_short_history_without_a_prior_is_no_risk(rng):
+    """An exposure is missing, or there are too few assets to learn from."""
+    frame = ragged(rng, n_periods=40, present=1)
+    young = (pl.col("asset") == "a3") & (pl.col("period") < 37)
+    frame = frame.filter(~young).with_columns(size=pl.when(pl.col("asset") != "a3").then("size"))
+    answer = specific_risk(frame, panel=frame, exposures="size", **OPTIONS)
+    own = answer.filter(asset="a3")
+    assert own["n_periods"].to_list() == [0, 1, 2]
+    assert own["specific_risk"].null_count() == own["shrunk"].null_count() == 3
+    assert answer.filter(pl.col("period") > 30, pl.col("asset") != "a3")["shrunk"].null_count() == 0
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_the_next_period_has_the_exposures_of_the_last(rng, one_by_one):
+    frame = ragged(rng, n_periods=40, present=1)
+    young = (pl.col("asset") == "a3") & (pl.col("period") < 38)
+    frame = frame.filter(~young)
+    last = frame.filter(period=39).with_columns(period=pl.lit(40, pl.Int64), specific_return=None)
+    options = OPTIONS | {"exposures": ["size", "sector"], "next_period": 40}
+    options |= {"sorted_by_period": one_by_one}
+    given = frame.lazy() if one_by_one else frame
+    both = pl.concat([frame, last])
+    answer = specific_risk(given, panel=given, **options).lazy().collect()
+    with_rows = specific_risk(frame, panel=both, **options)
+    assert_frame_equal(answer, with_rows, check_exact=True)
+    new = answer.filter(period=40, asset="a3")
+    assert new["shrunk"].item() > 0.5
+    assert new["n_periods"].item() == 2
 
 
 @pytest.mark.parametrize("unit", [1e-150, 1e-9, 1e12, 1e140])
@@ -376,6 +425,7 @@ def test_arguments_out_of_range(returns, arguments, message):
     [
         ({}, "weight", "exposure column 'weight' is not in the panel"),
         ({}, [], "no exposures given"),
+        ({}, ["size", "size"], "exposures named more than once: 'size'"),
         ({"period": pl.col("period").cast(pl.Int32)}, "size", "'period' is Int32, expected Int64"),
         ({"asset": pl.lit("a1")}, "size", "rows share a .* key"),
         ({"size": pl.lit(None, pl.Date)}, "size", "exposure column 'size' is Date"),

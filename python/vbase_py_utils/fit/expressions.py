@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vbase_py_utils.arguments import check_list, shown
 from vbase_py_utils.errors import PanelError
@@ -140,10 +141,15 @@ def residuals_of(
     exposures: IntoColumn | Iterable[IntoColumn],
     weights: IntoColumn | None,
     huber_t: float,
+    rounding: float | None = None,
 ) -> pl.Expr:
-    """Express the residuals of a column; messages call the column ``argument``."""
+    """Express the residuals of a column; messages call the column ``argument``.
+
+    Null in groups where no residual is above ``rounding`` times the largest sum of |exposure times
+    coefficient|: what is subtracted is known only up to the rounding of these products.
+    """
     rows, _ = _group_rows(argument, column, exposures, weights)
-    fit = partial(_residuals, **_arguments(argument, weights, huber_t))
+    fit = partial(_residuals, **_arguments(argument, weights, huber_t), rounding=rounding)
     residuals = rows.map_batches(fit, return_dtype=pl.List(pl.Float64), is_elementwise=True)
     return residuals.explode(empty_as_null=False, keep_nulls=False)
 
@@ -218,7 +224,12 @@ def _coefficients(
 
 
 def _residuals(
-    groups: pl.Series, *, role: str, weights: str | None, options: SolverOptions
+    groups: pl.Series,
+    *,
+    role: str,
+    weights: str | None,
+    options: SolverOptions,
+    rounding: float | None,
 ) -> pl.Series:
     """Give a list of residuals for every list of rows."""
     block = _block(groups, role, weights)
@@ -226,8 +237,22 @@ def _residuals(
     X, y, _ = block.arrays()
     with np.errstate(over="ignore", invalid="ignore"):
         residuals = y - fitted_values(X, coefficients, block.starts)
+    if rounding is not None:
+        products = fitted_values([np.abs(x) for x in X], np.abs(coefficients), block.starts)
+        largest = partial(_largest, where=np.isfinite(residuals), starts=block.starts)
+        residuals[largest(np.abs(residuals)) <= rounding * largest(products)] = np.nan
     values = _series([residuals])[0].to_arrow()
     return pl.Series(groups.name, pa.LargeListArray.from_arrays(block.starts, values))
+
+
+def _largest(
+    values: FloatArray, *, where: NDArray[np.bool_], starts: NDArray[np.intp]
+) -> FloatArray:
+    """Give every row the largest of its group's values, which are >= 0; 0 if there is none."""
+    sizes = np.diff(starts)
+    held = sizes > 0
+    maxima = np.maximum.reduceat(np.where(where, values, 0.0), starts[:-1][held])
+    return np.repeat(maxima, sizes[held])
 
 
 def _series(arrays: Iterable[FloatArray]) -> list[pl.Series]:

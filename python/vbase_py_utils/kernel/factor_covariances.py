@@ -134,9 +134,9 @@ class _State:
 
     @property
     def known(self) -> Mask:
-        """Whether a factor (k,) has had enough returns."""
-        enough: Mask = (self.count >= self.options.min_periods) & (self.volatility.weight > 0)
-        return enough
+        """Whether a factor (k,) has had enough returns, the last not ages ago."""
+        enough: Mask = self.count >= self.options.min_periods
+        return enough & self.volatility.remembered & self.correlation.remembered
 
     def add(
         self,
@@ -189,7 +189,8 @@ class _State:
         unit = self.unit[known]
         with np.errstate(over="ignore", under="ignore"):
             covariance = np.ldexp(covariance, unit[:, None] + unit)
-        answer[np.ix_(known, known)] = np.where(np.isfinite(covariance), covariance, np.nan)
+        covariance[~np.isfinite(covariance)] = np.nan
+        answer[np.ix_(known, known)] = covariance
         return answer
 
     def _correlation(self, values: FloatArray, known: Integers) -> FloatArray:

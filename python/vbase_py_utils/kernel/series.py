@@ -93,6 +93,11 @@ class Moments:
             variances: FloatArray = np.diagonal(self.total) / self.weight
         return np.maximum(variances, 0)
 
+    @property
+    def remembered(self) -> NDArray[np.bool_]:
+        """Whether a series (k,) has values whose weights have not faded to nothing."""
+        return self.square_weight >= np.finfo(float).tiny
+
     def effective_number(self) -> FloatArray:
         """How many values (k,) of equal weight have as much information: (sum w)^2 / sum w^2."""
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -24,6 +24,8 @@ Mask: TypeAlias = NDArray[np.bool_]
 NO_RESIDUAL = 1e-8
 # The standard deviation of a normal variable over its median absolute value.
 SD_OF_MEDIAN = 1.4826
+# Squares of returns up to 2 to this are far from the largest number.
+LARGEST_EXPONENT = 400
 # The least kurtosis used. That of two equal values with random signs is 1.
 LEAST_KURTOSIS = 2.0
 # That of a normal variable, until there are returns to measure it.
@@ -50,8 +52,8 @@ class PastVariances:
     Attributes
     ----------
     variance
-        (rows,) mean square of the asset's earlier returns in units of 2 ** ``unit``, NaN if it has
-        none. Not yet multiplied by the regime.
+        (rows,) mean square of the asset's earlier returns in squared units of 2 ** ``unit`` of the
+        period, NaN if it has none. Not yet multiplied by the regime.
     count
         (rows,) how many earlier returns there are.
     effective
@@ -61,7 +63,7 @@ class PastVariances:
     kurtosis
         (periods,) mean fourth power of standardised returns.
     unit
-        Exponent of the unit, the same in every block once there is a variance.
+        (periods,) exponents of the units.
     """
 
     variance: FloatArray
@@ -69,7 +71,7 @@ class PastVariances:
     effective: FloatArray
     regime: FloatArray
     kurtosis: FloatArray
-    unit: int
+    unit: Integers
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class AssetHistory:
     Attributes
     ----------
     unit
-        Exponent of the unit in which squares are kept, ``None`` before the first return.
+        Exponent of the unit in which returns are kept, ``None`` before the first one.
     total, weight, square_weight, count
         (assets,) sums over the asset's returns: of weighted squares, autocovariances included, of
         weights, of squared weights; and how many there were.
@@ -129,6 +131,7 @@ class AssetHistory:
         count = np.empty(len(returns), dtype=np.uint32)
         information = np.empty(len(returns) if effective else 0)
         regime, kurtosis = np.empty(n_periods), np.empty(n_periods)
+        unit = np.zeros(n_periods, dtype=int)
         for period, (start, end) in enumerate(pairwise(starts)):
             rows = slice(start, end)
             own = assets[rows]
@@ -140,8 +143,9 @@ class AssetHistory:
             count[rows] = self.count[own]
             regime[period] = self.regime / self.regime_weight if self.regime_weight else 1.0
             kurtosis[period] = self._kurtosis
+            unit[period] = self.unit or 0
             self._add(own, returns[rows])
-        return PastVariances(variance, count, information, regime, kurtosis, self.unit or 0)
+        return PastVariances(variance, count, information, regime, kurtosis, unit)
 
     @property
     def _kurtosis(self) -> float:
@@ -166,21 +170,40 @@ class AssetHistory:
             return
         if self.unit is None:
             self.unit = int(np.frexp(np.median(np.abs(x)))[1])
-        x = np.ldexp(x, -self.unit)
         known = self.count[own] >= self.options.min_periods
         # A variance that has underflowed would cut all that follows to zero.
         known &= self.now[own] > 0
-        variance = np.divide(
-            self.now[own], self.weight[own], out=np.full(len(x), np.nan), where=known
-        )
-        if not known.all():
-            typical = (SD_OF_MEDIAN * np.median(np.abs(x))) ** 2
-            variance[~known] = typical
+        cut, variance = self._cut(own, np.ldexp(x, -self.unit), known)
+        exponent = int(np.frexp(np.abs(cut).max())[1])
+        if exponent > LARGEST_EXPONENT:
+            self._rescale(exponent)
+            known &= self.now[own] > 0
+            cut, variance = self._cut(own, np.ldexp(x, -self.unit), known)
+        with np.errstate(over="ignore"):
+            ratios = cut[known] ** 2 / variance[known]
+        self._add_period(ratios)
+        self._add_returns(own, cut)
+
+    def _cut(self, own: Integers, x: FloatArray, known: Mask) -> tuple[FloatArray, FloatArray]:
+        """Cut returns (n,) in our unit, and give the variances (n,) that they are cut by.
+
+        Where an asset's own is not ``known`` (n,), a typical one of the period stands for it.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
+            variance = np.divide(
+                self.now[own], self.weight[own], out=np.full(len(x), np.nan), where=known
+            )
+            if not known.all():
+                variance[~known] = (SD_OF_MEDIAN * np.median(np.abs(x))) ** 2
             limit = self.options.cut * np.sqrt(variance)
-        x = np.clip(x, -limit, limit)
-        self._add_period(x[known] ** 2 / variance[known])
-        self._add_returns(own, x)
+        return np.clip(x, -limit, limit), variance
+
+    def _rescale(self, exponent: int) -> None:
+        """Keep returns in units that are larger by a power of two, exactly."""
+        self.unit = (self.unit or 0) + exponent
+        for squares in {id(one): one for one in (self.total, self.now)}.values():
+            np.ldexp(squares, -2 * exponent, out=squares)
+        np.ldexp(self.latest, -exponent, out=self.latest)
 
     def _add_period(self, ratios: FloatArray) -> None:
         """Take in the squared returns of a period over their forecast variances."""

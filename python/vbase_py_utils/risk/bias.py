@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +16,10 @@ from numpy.typing import ArrayLike
 from vbase_py_utils.analyse.reading import floats
 from vbase_py_utils.arguments import check_names, check_number, shown
 from vbase_py_utils.errors import PanelError
+from vbase_py_utils.forks import check_process
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.specific_variance import Integers
-from vbase_py_utils.keys import PERIOD, check_key_type, label
+from vbase_py_utils.keys import PERIOD, check_key_type, label, missing_keys
 from vbase_py_utils.panel import ArrowStream, as_frame, by_position, holds_numbers
 from vbase_py_utils.periods.order import check_time_order
 
@@ -29,6 +31,8 @@ BIAS, LOWER, UPPER, MRAD, QLIKE, N_PERIODS = (
     "bias", "lower", "upper", "mrad", "qlike", "n_periods",
 )  # fmt: skip
 RETURN, RISK = "r", "s"
+# Numbers of windows that are held at once, 8 MB.
+MOST_NUMBERS = 2**20
 
 AnyFrame: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowStream
 
@@ -162,6 +166,10 @@ def read_pairs(
     groups: Sequence[str],
 ) -> Pairs:
     """Put returns and risk side by side; raises as ``bias_statistics``."""
+    check_process()
+    repeated = [name for name, count in Counter(groups).items() if count > 1]
+    if repeated:
+        raise PanelError.repeated_exposures(repeated, "by")
     framed = [_is_frame(returns), _is_frame(risk)]
     if not any(framed):
         if groups:
@@ -176,29 +184,39 @@ def read_pairs(
 
 
 def _is_frame(value: object) -> bool:
-    if isinstance(value, pl.Series):
-        return False
-    return (
-        isinstance(value, pl.DataFrame | pl.LazyFrame)
-        or hasattr(type(value), "columns")
-        or (hasattr(value, "__arrow_c_stream__"))
+    if isinstance(value, pl.DataFrame | pl.LazyFrame):
+        return True
+    # Series of pandas have a stream, too.
+    one_column = isinstance(value, pl.Series) or getattr(value, "ndim", 2) == 1
+    return not one_column and (
+        hasattr(type(value), "columns") or hasattr(value, "__arrow_c_stream__")
     )
 
 
 def _of_arrays(returns: object, risk: object) -> pl.DataFrame:
     columns = {}
     for name, argument, value in ((RETURN, "returns", returns), (RISK, "risk", risk)):
-        try:
-            column = pl.Series(name, value, dtype=pl.Float64)  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        column = _numbers(value)
+        if column is None:
             raise TypeError(
                 f"{argument} is {shown(value)}, expected a frame, or a Series or list of numbers"
-            ) from None
+            )
         columns[name] = pl.Series(name, floats(column), nan_to_null=True)
     lengths = [len(column) for column in columns.values()]
     if lengths[0] != lengths[1]:
         raise ValueError(f"returns has {lengths[0]} values and risk {lengths[1]}, expected as many")
     return pl.DataFrame({PERIOD: pl.int_range(lengths[0], eager=True), **columns})
+
+
+def _numbers(value: object) -> pl.Series | None:
+    """Make a column of a Series or list of numbers; ``None`` if it is something else."""
+    if value is None or isinstance(value, str | bytes | bytearray):
+        return None
+    try:
+        column = pl.Series("", value, strict=False)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        return None
+    return column if holds_numbers(column.dtype) or column.dtype == pl.Null else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +235,12 @@ def _read(source: object, argument: str, known: Sequence[str], groups: Sequence[
     numbers = [name for name, dtype in schema.items() if holds_numbers(dtype)]
     found = [name for name in known if name in numbers]
     # Floats are no keys.
-    values = [name for name in numbers if schema[name].is_float() and name not in groups]
+    others = [name for name in numbers if name not in (PERIOD, *groups)]
+    values = [name for name in others if schema[name].is_float()]
     if not found and len(values) != 1:
         raise PanelError.no_values(argument, known, schema.names())
     value = found[0] if found else values[0]
-    keys = [name for name in schema if name != value and not schema[name].is_float()]
+    keys = [n for n in schema if n != value and (n == PERIOD or not schema[n].is_float())]
     absent = [name for name in groups if name not in keys]
     if absent:
         raise PanelError.missing_columns("by", absent, schema.names(), argument)
@@ -241,6 +260,8 @@ def _joined(one: _Table, other: _Table, groups: Sequence[str]) -> Pairs:
             )
         check_key_type("key", name, schemas[0][name])
     period = PERIOD if PERIOD in shared else next((n for n in shared if n not in groups), shared[0])
+    if period in groups:
+        raise PanelError.shared_column(period, ["period", "by"])
     inner = {period: PERIOD} | {name: f"g{i}" for i, name in enumerate(groups)}
     inner |= {name: f"k{i}" for i, name in enumerate(shared) if name not in inner}
     parts = []
@@ -250,9 +271,11 @@ def _joined(one: _Table, other: _Table, groups: Sequence[str]) -> Pairs:
         finite = pl.when(number.is_finite()).then(number).alias(name)
         inside = [inner[key] for key in shared]
         part = table.frame.lazy().select(*(column[key].alias(inner[key]) for key in shared), finite)
-        check = partial(_checked, keys=inside, names=shared)
+        check = partial(_checked, keys=inside, names=shared, period=period)
         parts.append(part.map_batches(check, predicate_pushdown=False, slice_pushdown=False))
-    both = parts[0].join(parts[1], on=[inner[key] for key in shared])
+    both = parts[0].join(
+        parts[1], on=[inner[key] for key in shared], nulls_equal=True, maintain_order="left"
+    )
     rows: pl.DataFrame | pl.LazyFrame = both.select(
         PERIOD, *(f"g{i}" for i in range(len(groups))), RETURN, RISK
     )
@@ -261,8 +284,14 @@ def _joined(one: _Table, other: _Table, groups: Sequence[str]) -> Pairs:
     return Pairs(rows, period, other.value, len(groups))
 
 
-def _checked(rows: pl.DataFrame, keys: list[str], names: list[str]) -> pl.DataFrame:
-    """Raise PanelError if a key repeats."""
+def _checked(rows: pl.DataFrame, keys: list[str], names: list[str], period: str) -> pl.DataFrame:
+    """Raise PanelError if a period is missing, or a key repeats."""
+    absent = rows.filter(missing_keys(rows[PERIOD]))
+    if not absent.is_empty():
+        value = rows.columns[-1]
+        what = "return" if value == RETURN else "risk"
+        example = f"the {what} is {absent[value][0]}"
+        raise PanelError.missing_keys("period", period, absent.height, example)
     repeats = rows.filter(rows.select(keys).is_duplicated())
     if not repeats.is_empty():
         example = ", ".join(label(repeats[key]) for key in keys)
@@ -302,12 +331,27 @@ def rolling_bias(z: FloatArray, starts: Integers, window: int) -> FloatArray:
     """
     if len(starts) < max(window, 1):
         return np.empty(0)
-    # About the mean of all, which keeps the difference of squares accurate.
-    apart = z - z.mean()
     count = np.diff([*starts, len(z)])
-    sums = np.add.reduceat(apart, starts), np.add.reduceat(apart**2, starts), count
-    total, square, n = (sliding_window_view(one, window).sum(axis=1) for one in sums)
+    mean = np.add.reduceat(z, starts) / count
+    square = np.add.reduceat((z - np.repeat(mean, count)) ** 2, starts)
+    # In every window anew: what has left it leaves no trace.
+    counts, means, squares = (sliding_window_view(one, window) for one in (count, mean, square))
+    at_once = max(1, MOST_NUMBERS // window)
+    biases = [
+        _pooled(counts[first:][:at_once], means[first:][:at_once], squares[first:][:at_once])
+        for first in range(0, len(counts), at_once)
+    ]
+    return np.concatenate(biases)
+
+
+def _pooled(count: Integers, mean: FloatArray, square: FloatArray) -> FloatArray:
+    """Take the standard deviation of rows that are given in periods.
+
+    All are (windows, periods): how many rows, their mean, and their sum of squares about it.
+    """
+    n = count.sum(axis=1)
+    middle = (count * mean).sum(axis=1) / n
+    total = (square + count * (mean - middle[:, None]) ** 2).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = (square - total**2 / n) / (n - 1)
-    bias: FloatArray = np.sqrt(np.maximum(variance, 0))
-    return bias
+        bias: FloatArray = np.sqrt(total / (n - 1))
+    return np.where(n > 1, bias, np.nan)

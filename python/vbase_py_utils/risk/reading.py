@@ -89,7 +89,7 @@ def _read(covariance: AnyFrame) -> _Table:
     """Check the columns and the keys."""
     frame = as_frame(covariance, list, ARGUMENT, others="need").lazy().collect()
     names = frame.columns
-    column = key_column(PERIOD, None, [name for name in names if name != FACTOR] or [PERIOD], 0)
+    column = key_column(PERIOD, None, _not_factors(frame) or [PERIOD], 0)
     for role, name in ((PERIOD, column), (FACTOR, FACTOR)):
         if name not in names:
             raise PanelError.missing_columns(role, [name], names, ARGUMENT)
@@ -102,9 +102,6 @@ def _read(covariance: AnyFrame) -> _Table:
             "it first"
         )
     owners = owners.cast(pl.String)
-    if column != PERIOD and column in owners.to_list():
-        # A factor is first, and no column holds periods.
-        raise PanelError.missing_columns("period", [PERIOD], names, ARGUMENT)
     for name, part in parts.items():
         if not holds_numbers(part.dtype):
             raise PanelError.not_numeric("factor", name, part.dtype)
@@ -115,6 +112,14 @@ def _read(covariance: AnyFrame) -> _Table:
     rows = pl.DataFrame([periods.alias(PERIOD), owners.alias(FACTOR), *columns])
     _check_keys(rows, column)
     return _Table(rows, column, tuple(parts))
+
+
+def _not_factors(frame: pl.DataFrame) -> list[str]:
+    """Give the columns that no row is named after: the period, if all is well."""
+    known = {FACTOR}
+    if FACTOR in frame.columns and frame[FACTOR].dtype in (*TEXT_TYPES, pl.Enum):
+        known |= set(frame[FACTOR].unique())
+    return [name for name in frame.columns if name not in known]
 
 
 def _check_keys(rows: pl.DataFrame, column: str) -> None:

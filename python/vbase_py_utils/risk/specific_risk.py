@@ -87,7 +87,8 @@ def specific_risk(
     exposures
         Columns of ``panel`` that specific risk depends on, such as size: numbers, or text and Enums
         as categories; names or a selector. The risk of an asset is then shrunk towards that of
-        similar assets, the more the shorter its own history; a new asset gets theirs.
+        similar assets, the more the shorter its own history; a new asset gets theirs. Where an
+        exposure is missing, the asset has only its own.
     panel
         Long frame of the exposures, known before the returns of their period, with the same keys.
     half_life
@@ -96,7 +97,7 @@ def specific_risk(
         How many autocovariances to include, by Newey and West's weights, over the asset's own
         returns.
     min_periods
-        Without exposures, an asset with fewer earlier returns has no risk.
+        An asset with fewer earlier returns has no risk of its own.
     cut
         Cut returns at this many past standard deviations of the asset, so that a wrong one does
         little harm. With fewer than ``min_periods`` earlier ones, a typical standard deviation of
@@ -105,7 +106,8 @@ def specific_risk(
         Multiply all variances by the mean of squared returns over their forecasts in the latest
         periods, with this half-life; ``None`` does not.
     next_period
-        Label of a further period, after the last, to forecast for the assets of the last one.
+        Label of a further period, after the last, to forecast for the assets of the last one, and
+        with their exposures of the last one.
     sorted_by_period
         LazyFrames of returns and panel are sorted by period: read them in one pass, in little
         memory. Lazy fits always are; the panel is held in memory without this.
@@ -249,7 +251,7 @@ class _Forecast:
     def of_query(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Plan the same for a query, which is held in memory."""
         return rows.map_batches(
-            lambda rows: self.of_frame(_read(rows, {PERIOD: PERIOD, ASSET: ASSET})),
+            lambda rows: self.of_frame(_read(rows.rename(self.names), self.names)),
             schema=self.out,
             predicate_pushdown=False,
             projection_pushdown=False,
@@ -307,7 +309,9 @@ class _Forecast:
         if self.options.regime_half_life is not None:
             for regime, (start, end) in zip(past.regime, pairwise(starts), strict=True):
                 variance[start:end] *= regime
-        sd = np.ldexp(np.sqrt(variance, out=variance), past.unit, out=variance)
+        sd = np.sqrt(variance, out=variance)
+        for unit, (start, end) in zip(past.unit, pairwise(starts), strict=True):
+            np.ldexp(sd[start:end], unit, out=sd[start:end])
         risk = pl.Series(SPECIFIC_RISK, sd, nan_to_null=True)
         return rows.select(
             PERIOD,
@@ -318,7 +322,7 @@ class _Forecast:
         )
 
     def _with_further(self, blocks: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        """Add the next period: the assets of the last, unless the panel has rows of its own."""
+        """Add the next period: the last without returns, unless the panel has rows of its own."""
         last = None
         for block in blocks:
             if self.further is not None and not block.is_empty():
@@ -329,10 +333,9 @@ class _Forecast:
         if self.structure is not None and (last[PERIOD] == self.further).all():
             return
         check_later(self.further, last[PERIOD], self.names[PERIOD], USE)
-        others = [name for name in last.columns if name not in (PERIOD, ASSET)]
         yield last.with_columns(
             self.further.alias(PERIOD).new_from_index(0, last.height),
-            *(pl.lit(None, last.schema[name]).alias(name) for name in others),
+            pl.lit(None, last.schema[SPECIFIC_RETURN]).alias(SPECIFIC_RETURN),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -73,6 +74,9 @@ class Structure:
             frame = as_frame(panel, [period, asset, *names])
         if not names:
             raise PanelError.no_exposures()
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        if repeated:
+            raise PanelError.repeated_exposures(repeated)
         schema = frame.collect_schema()
         for role, own in (("period", [period]), ("asset", [asset]), ("exposure", names)):
             absent = [name for name in own if name not in schema]
@@ -137,6 +141,9 @@ class Structure:
                 logs[own], prior[own], past.effective[own], past.kurtosis[i], learnt[own]
             )
             variance[own], weight[own] = answer.variance, answer.prior_weight
+        # Too short a history says enough only beside that of similar assets.
+        alone = ~learnt & np.isnan(prior)
+        variance[alone], weight[alone] = np.nan, np.nan
         return variance, weight
 
     def _prior(self, rows: pl.DataFrame, logs: FloatArray) -> FloatArray:
