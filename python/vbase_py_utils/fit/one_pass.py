@@ -138,10 +138,13 @@ def rows_of_block(n_columns: int) -> int:
     return max(1, BLOCK_CELLS // n_columns)
 
 
-def whole_periods(batches: Iterator[pl.DataFrame], column: str) -> Iterator[pl.DataFrame]:
+def whole_periods(
+    batches: Iterator[pl.DataFrame], column: str, width: int | None = None
+) -> Iterator[pl.DataFrame]:
     """Put batches together to blocks of whole periods, checking their order.
 
-    ``column``: what messages call the period.
+    ``column``: what messages call the period. ``width``: of how many columns a block is, with what
+    is made of it, if that is more than it has.
     """
     held: list[pl.DataFrame] = []
     n_held = n_open = 0  # rows held, and those of the last period among them
@@ -160,7 +163,7 @@ def whole_periods(batches: Iterator[pl.DataFrame], column: str) -> Iterator[pl.D
         last = keys.tail(1)
         held.append(batch)
         n_held += batch.height
-        if n_held >= rows_of_block(batch.width) and n_held > n_open:
+        if n_held >= rows_of_block(width or batch.width) and n_held > n_open:
             together = pl.concat(held, rechunk=True)
             block = [together.head(n_held - n_open)]
             # The rest is a copy, and the block has no name: its memory is free once it is fitted.

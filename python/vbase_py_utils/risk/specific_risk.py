@@ -25,7 +25,7 @@ from vbase_py_utils.keys import ASSET, PERIOD, check_values, missing_keys
 from vbase_py_utils.panel import ArrowStream, Exposures, as_frame, by_position
 from vbase_py_utils.periods.order import check_time_order
 from vbase_py_utils.risk.options import as_labels, check_half_life, check_history, check_later
-from vbase_py_utils.risk.structure import Structure
+from vbase_py_utils.risk.structure import WIDTH, Structure
 
 USE = "specific_risk"
 SPECIFIC_RISK, N_PERIODS, SHRUNK = "specific_risk", "n_periods", "shrunk"
@@ -265,7 +265,8 @@ class _Forecast:
         """
 
         def blocks() -> Iterator[pl.DataFrame]:
-            own = self._checked(whole_periods(collected(rows), self.names[PERIOD]))
+            width = None if self.structure is None else WIDTH
+            own = self._checked(whole_periods(collected(rows), self.names[PERIOD], width))
             if self.structure is not None:
                 own = self.structure.beside_each(own, rows.collect_schema(), in_order=in_order)
             yield from map(self._pass(partial=True), self._with_further(own))

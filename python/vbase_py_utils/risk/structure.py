@@ -36,6 +36,8 @@ from vbase_py_utils.panel import (
 )
 
 LOG_VARIANCE = "log variance"
+# Columns of a block with all that its regressions make of it.
+WIDTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Structure:
         return rows.sort(PERIOD, maintain_order=True)
 
     def _blocks(self) -> Iterator[pl.DataFrame]:
-        for rows in whole_periods(collected(self.rows), self.period):
+        for rows in whole_periods(collected(self.rows), self.period, WIDTH):
             check_values(rows, self.period, self.asset, {}, partial=True)
             yield rows
 
