@@ -39,7 +39,7 @@ WINGS = {
     ),
     "analyse": ("fit kernel panel keys periods forks arguments errors text", "what many fits show"),
     "risk": (
-        "analyse.reading fit kernel panel keys periods arguments errors text",
+        "analyse.reading fit kernel panel keys periods forks arguments errors text",
         "forecasts from what fits give, and tests of them",
     ),
     "plots": (
