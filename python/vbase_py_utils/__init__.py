@@ -21,8 +21,11 @@ from vbase_py_utils.prepare.exposures import (
 )
 from vbase_py_utils.prepare.history import inverse_variance_weights, lag_exposures
 from vbase_py_utils.report.page import write_report
+from vbase_py_utils.risk.attribution import Attribution, attribution
 from vbase_py_utils.risk.bias import bias_statistics
 from vbase_py_utils.risk.covariance import factor_covariance
+from vbase_py_utils.risk.exposures import factor_exposures
+from vbase_py_utils.risk.portfolio import PortfolioRisk, portfolio_risk
 from vbase_py_utils.risk.specific_risk import specific_risk
 
 if _TYPE_CHECKING:
@@ -31,15 +34,19 @@ if _TYPE_CHECKING:
 __version__ = _version("vbase-py-utils")
 
 __all__ = [
+    "Attribution",
     "CrossSectionFits",
     "Estimated",
     "FitArguments",
     "FitError",
     "PanelError",
+    "PortfolioRisk",
     "VbaseError",
+    "attribution",
     "bias_statistics",
     "cap_weights",
     "factor_covariance",
+    "factor_exposures",
     "factor_returns",
     "fama_macbeth",
     "fill_missing_by_group",
@@ -49,6 +56,7 @@ __all__ = [
     "inverse_variance_weights",
     "lag_exposures",
     "neutralize",
+    "portfolio_risk",
     "rank_normal",
     "sink_file",
     "specific_risk",

@@ -296,6 +296,14 @@ class PanelError(VbaseError, ValueError):
         return cls(f"a factor is named {quoted(name)}, which has another meaning here: rename it")
 
     @classmethod
+    def other_factors(cls, lacking: Sequence[str], unknown: Sequence[str]) -> Self:
+        """Build the error for a covariance of other factors than those of the fits."""
+        what = f"lacks {listed(lacking, room=HALF_LIST)}" if lacking else ""
+        what += " and " if lacking and unknown else ""
+        what += f"has {listed(unknown, room=HALF_LIST)}" if unknown else ""
+        return cls(f"factor_covariance {what}, expected exactly the factors of the fits")
+
+    @classmethod
     def no_risk(cls, column: str, count: int, example: str) -> Self:
         """Build the error for forecasts of risk that are zero or negative."""
         return cls(

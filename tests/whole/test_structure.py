@@ -62,10 +62,14 @@ ORDER = {
     "kernel": (
         ("threads losses", "functions of numbers; what runs them side by side"),
         (
-            "linalg scale series shrinkage",
-            "small systems, medians, series and eigenvalues of arrays",
+            "linalg scale series shrinkage linking",
+            "small systems, medians, series and eigenvalues of arrays; returns over time",
         ),
-        ("specific_variance factor_covariances", "forecasts of risk, from series"),
+        (
+            "specific_variance factor_covariances portfolio_risk",
+            "forecasts of risk, from series; the risk of portfolios, given those",
+        ),
+        ("attribution", "returns in parts, by the same exposures, and linked over time"),
         ("stacks state", "periods side by side: as they are given; as the iteration sees them"),
         (
             "newton period_fits covariance distances",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
+from vbase_py_utils.analyse.reading import Fits
 from vbase_py_utils.arguments import check_number, shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.keys import label, missing_keys
@@ -36,6 +37,15 @@ def check_history(lags: dict[str, object], min_periods: object) -> None:
             raise ValueError(
                 f"{name} is {shown(value)}, expected less than min_periods={min_periods}"
             )
+
+
+def check_factors(fits: Fits) -> tuple[str, ...]:
+    """Give the names of the factors of fits; raise PanelError if one means something else here."""
+    factors = fits.estimated.factors
+    for name in NOT_FACTORS:
+        if name in factors:
+            raise PanelError.taken_factor(name)
+    return factors
 
 
 def as_labels(argument: str, values: object, column: str, dtype: pl.DataType) -> pl.Series:

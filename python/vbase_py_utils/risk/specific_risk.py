@@ -24,12 +24,12 @@ from vbase_py_utils.kernel.specific_variance import (
 from vbase_py_utils.keys import ASSET, PERIOD, check_values, missing_keys
 from vbase_py_utils.panel import ArrowStream, Exposures, as_frame, by_position
 from vbase_py_utils.periods.order import check_time_order
+from vbase_py_utils.risk.numbers import AssetNumbers, check_repeats
 from vbase_py_utils.risk.options import as_labels, check_half_life, check_history, check_later
 from vbase_py_utils.risk.structure import WIDTH, Structure
 
 USE = "specific_risk"
 SPECIFIC_RISK, N_PERIODS, SHRUNK = "specific_risk", "n_periods", "shrunk"
-NUMBER = "number"
 
 
 class SpecificRiskArguments(TypedDict, total=False):
@@ -285,7 +285,7 @@ class _Forecast:
 
         ``partial``: a block is a part of the rows.
         """
-        history, numbers = AssetHistory(self.options), _Numbers(self.out[ASSET])
+        history, numbers = AssetHistory(self.options), AssetNumbers(self.out[ASSET])
 
         def forecast(rows: pl.DataFrame) -> pl.DataFrame:
             lengths = rows[PERIOD].rle().struct.field("len")
@@ -338,53 +338,3 @@ class _Forecast:
             self.further.alias(PERIOD).new_from_index(0, last.height),
             pl.lit(None, last.schema[SPECIFIC_RETURN]).alias(SPECIFIC_RETURN),
         )
-
-
-class _Numbers:
-    """Numbers of assets, from 0, in the order in which they first occur."""
-
-    def __init__(self, dtype: pl.DataType) -> None:
-        self.known = pl.DataFrame(schema={ASSET: dtype, NUMBER: pl.Int32()})
-
-    def of(self, assets: pl.Series) -> Integers:
-        """Give the numbers of assets; new ones get the next."""
-        if assets.dtype != pl.String:
-            return self._joined(assets, assets.unique(maintain_order=True))
-        # Codes of text are twice as fast as a join.
-        coded = assets.cast(pl.Categorical(pl.Categories.random()))
-        distinct = coded.unique(maintain_order=True)
-        text = distinct.cast(pl.String)
-        numbers = np.empty(len(distinct), dtype=np.int32)
-        numbers[distinct.to_physical().to_numpy()] = self._joined(text, text)
-        answer: Integers = numbers[coded.to_physical().to_numpy()]
-        return answer
-
-    def _joined(self, assets: pl.Series, distinct: pl.Series) -> Integers:
-        """Give the numbers of assets, of which these are all ``distinct``."""
-        distinct = distinct.alias(ASSET)
-        new = distinct.to_frame().join(self.known, on=ASSET, how="anti", maintain_order="left")
-        first = self.known.height
-        numbers = pl.int_range(first, first + new.height, dtype=pl.Int32, eager=True).alias(NUMBER)
-        self.known = pl.concat([self.known, new.with_columns(numbers)])
-        rows = assets.alias(ASSET).to_frame()
-        return rows.join(self.known, on=ASSET, how="left", maintain_order="left")[NUMBER].to_numpy()
-
-
-def check_repeats(
-    rows: pl.DataFrame,
-    assets: Integers,
-    starts: Integers,
-    names: dict[str, str],
-    *,
-    partial: bool,
-) -> None:
-    """Raise PanelError if an asset has two rows in a period of a block."""
-    bad = False
-    at = np.empty(int(assets.max(initial=-1)) + 1, dtype=np.int32)
-    for start, end in pairwise(starts):
-        own = assets[start:end]
-        place = np.arange(end - start, dtype=np.int32)
-        at[own] = place
-        bad = bad or not np.array_equal(at[own], place)
-    if bad:
-        check_values(rows, names[PERIOD], names[ASSET], {}, partial=partial)

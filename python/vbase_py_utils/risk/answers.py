@@ -1,0 +1,127 @@
+"""Frames of answers about portfolios: their keys, and how they are made lazily or at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+import numpy as np
+import polars as pl
+
+from vbase_py_utils.fit.one_pass import from_generator
+from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.kernel.losses import FloatArray
+from vbase_py_utils.kernel.specific_variance import Integers
+from vbase_py_utils.risk.holdings import Weights
+
+# What the only portfolio is called if no column names it.
+ONLY = "portfolio"
+# Numbers of a block of answers, 8 MB.
+MOST_NUMBERS = 2**20
+
+# Frames of an answer by name, for some periods, in the order of time.
+Frames: TypeAlias = dict[str, pl.DataFrame]
+Run: TypeAlias = Callable[[frozenset[str]], Iterator[Frames]]
+
+
+def is_lazy(sources: Iterable[object]) -> bool:
+    """Whether the answer is lazy: if any of its sources is."""
+    frames = (s.factor_returns if isinstance(s, CrossSectionFits) else s for s in sources)
+    return any(isinstance(frame, pl.LazyFrame) for frame in frames)
+
+
+def lazily(run: Run, schemas: Mapping[str, pl.Schema]) -> dict[str, pl.LazyFrame]:
+    """Present each frame of a run as a query, which runs it for this frame alone."""
+
+    def only(name: str) -> Callable[[], Iterator[pl.DataFrame]]:
+        return lambda: (frames[name] for frames in run(frozenset([name])) if name in frames)
+
+    return {name: from_generator(only(name), schema) for name, schema in schemas.items()}
+
+
+def at_once(run: Run, schemas: Mapping[str, pl.Schema]) -> Frames:
+    """Run once for all frames."""
+    parts: dict[str, list[pl.DataFrame]] = {name: [s.to_frame()] for name, s in schemas.items()}
+    for frames in run(frozenset(schemas)):
+        for name, frame in frames.items():
+            parts[name].append(frame)
+    return {name: pl.concat(some, rechunk=True) for name, some in parts.items()}
+
+
+def key_schema(weights: Weights, *, asset: bool = False) -> dict[str, pl.DataType]:
+    """Give the names and types of the keys of an answer."""
+    names = weights.names
+    keys = {names.period: names.period_type}
+    keys[names.portfolio] = weights.portfolio_type or pl.String()
+    return keys | ({names.asset: names.asset_type} if asset else {})
+
+
+class OfPeriod(Protocol):
+    """What is kept of a period: its label (1,), and those of its portfolios, if they have any."""
+
+    @property
+    def period(self) -> pl.Series:
+        """The label (1,)."""
+
+    @property
+    def portfolios(self) -> pl.Series | None:
+        """The labels (p,)."""
+
+
+Kept = TypeVar("Kept", bound=OfPeriod)
+
+
+def key_columns(
+    weights: Weights, kept: Sequence[OfPeriod], counts: Sequence[Integers]
+) -> list[pl.Series]:
+    """Give the columns of period and portfolio, with so many rows for each portfolio."""
+    names = weights.names
+    labels = [
+        pl.Series([ONLY] * len(some)) if one.portfolios is None else one.portfolios
+        for one, some in zip(kept, counts, strict=True)
+    ]
+    each = np.concatenate(counts)
+    of_period = np.repeat(np.arange(len(kept)), [some.sum() for some in counts])
+    periods = pl.concat([one.period for one in kept]).gather(of_period)
+    portfolios = pl.concat(labels).gather(np.repeat(np.arange(len(each)), each))
+    return [periods.alias(names.period), portfolios.alias(names.portfolio)]
+
+
+def as_columns(values: Mapping[str, FloatArray]) -> list[pl.Series]:
+    """Make columns of numbers, null where NaN."""
+    return [pl.Series(name, v, dtype=pl.Float64, nan_to_null=True) for name, v in values.items()]
+
+
+class PeriodIndex:
+    """Finds the rows of periods in a sorted column of them, by label."""
+
+    def __init__(self, periods: pl.Series) -> None:
+        self.rows = {key: row for row, key in enumerate(periods.to_physical().to_list())}
+
+    def of(self, period: pl.Series) -> int | None:
+        """Give the row of a period (1,); ``None`` if it is not there."""
+        return self.rows.get(period.to_physical()[0])
+
+
+def with_factors(
+    keys: list[pl.Series], factors: tuple[str, ...], values: dict[str, FloatArray]
+) -> pl.DataFrame:
+    """Put keys, the names of factors in turn, and values side by side."""
+    n = len(keys[0])
+    named = pl.Series("factor", list(factors), dtype=pl.String)
+    turn = np.tile(np.arange(len(factors)), n // max(len(factors), 1))
+    return pl.DataFrame([*keys, named.gather(turn), *as_columns(values)])
+
+
+def in_blocks(kept: Iterable[Kept], size: Callable[[Kept], int]) -> Iterator[list[Kept]]:
+    """Group what is kept of periods, so that a group holds not many more than MOST_NUMBERS."""
+    some: list[Kept] = []
+    total = 0
+    for one in kept:
+        some.append(one)
+        total += size(one)
+        if total >= MOST_NUMBERS:
+            yield some
+            some, total = [], 0
+    if some:
+        yield some
