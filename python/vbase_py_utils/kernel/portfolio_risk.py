@@ -38,7 +38,7 @@ class Assets:
     def of(cls, exposures: FloatArray) -> Assets:
         """Take exposures (k, n), NaN where missing; they are changed in place."""
         # A finite sum has no missing number.
-        known = np.isfinite(exposures.sum(axis=0))
+        known: Mask = np.isfinite(np.ones(len(exposures)) @ exposures)
         if not known.all():
             known = np.isfinite(exposures).all(axis=0)
             exposures[:, ~known] = 0.0
@@ -50,10 +50,11 @@ def share_covered(weights: FloatArray, known: Mask) -> FloatArray:
     if known.all():
         return np.ones(len(weights))
     gross = np.abs(weights)
-    lost = gross[:, ~known].sum(axis=1)
-    # Exactly one only if nothing is lost.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        covered: FloatArray = np.where(lost > 0, 1 - lost / gross.sum(axis=1), 1.0)
+    lost, kept = gross[:, ~known].sum(axis=1), gross[:, known].sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        share = kept / (lost + kept)
+    # One only if nothing is lost.
+    covered: FloatArray = np.where(lost > 0, np.minimum(share, np.nextafter(1, 0)), 1.0)
     return covered
 
 
@@ -122,8 +123,10 @@ def portfolio_risks(
     Fx = x @ F
     factor_variance = np.maximum((x * Fx).sum(axis=1), 0)
     specific_variance = np.square(weights) @ variances
-    held = x != 0
-    lost = (covered < 1) | ((held @ unknown) & held).any(axis=1)
+    lost = covered < 1
+    if unknown.any():
+        held = x != 0
+        lost |= ((held @ unknown) & held).any(axis=1)
     factor_variance[lost] = specific_variance[lost] = np.nan
     risk = np.sqrt(factor_variance + specific_variance)
     volatility = np.sqrt(np.maximum(np.diagonal(covariance), 0))

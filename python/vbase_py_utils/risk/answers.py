@@ -12,7 +12,9 @@ from vbase_py_utils.fit.one_pass import from_generator
 from vbase_py_utils.fit.results import CrossSectionFits
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.specific_variance import Integers
+from vbase_py_utils.kernel.threads import one_blas_thread
 from vbase_py_utils.risk.holdings import Weights
+from vbase_py_utils.risk.positions import Held, keys_of
 
 # What the only portfolio is called if no column names it.
 ONLY = "portfolio"
@@ -96,11 +98,11 @@ class PeriodIndex:
     """Finds the rows of periods in a sorted column of them, by label."""
 
     def __init__(self, periods: pl.Series) -> None:
-        self.rows = {key: row for row, key in enumerate(periods.to_physical().to_list())}
+        self.rows = {key: row for row, key in enumerate(keys_of(periods))}
 
-    def of(self, period: pl.Series) -> int | None:
-        """Give the row of a period (1,); ``None`` if it is not there."""
-        return self.rows.get(period.to_physical()[0])
+    def of(self, held: Held) -> int | None:
+        """Give the row of the period of holdings; ``None`` if it is not there."""
+        return self.rows.get(held.key)
 
 
 def with_factors(
@@ -113,15 +115,18 @@ def with_factors(
     return pl.DataFrame([*keys, named.gather(turn), *as_columns(values)])
 
 
-def in_blocks(kept: Iterable[Kept], size: Callable[[Kept], int]) -> Iterator[list[Kept]]:
+def in_blocks(kept: Iterator[Kept], size: Callable[[Kept], int]) -> Iterator[list[Kept]]:
     """Group what is kept of periods, so that a group holds not many more than MOST_NUMBERS."""
-    some: list[Kept] = []
-    total = 0
-    for one in kept:
-        some.append(one)
-        total += size(one)
-        if total >= MOST_NUMBERS:
-            yield some
-            some, total = [], 0
-    if some:
+    while True:
+        some: list[Kept] = []
+        total = 0
+        # Threads of BLAS would cost more than they save.
+        with one_blas_thread():
+            for one in kept:
+                some.append(one)
+                total += size(one)
+                if total >= MOST_NUMBERS:
+                    break
+        if not some:
+            return
         yield some

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar, Unpack, overload
+from typing import Generic, TypeVar, Unpack, cast, overload
 
 import numpy as np
 import polars as pl
@@ -90,9 +90,8 @@ class Attribution(Generic[Frame]):
     def collect(self) -> Attribution[pl.DataFrame]:
         """Run once and hold all frames in memory; an eager result stays as it is."""
         if isinstance(self.returns, pl.DataFrame):
-            frames = {RETURNS: self.returns, FACTORS: self.factors, LINKED: self.linked}
-        else:
-            frames = at_once(self._run, self._schemas)
+            return cast("Attribution[pl.DataFrame]", self)
+        frames = at_once(self._run, self._schemas)
         return Attribution(**frames, _run=self._run, _schemas=self._schemas)
 
     def __repr__(self) -> str:
@@ -245,9 +244,9 @@ class _FactorReturns:
         index = PeriodIndex(long[PERIOD].gather_every(max(k, 1)))
         return cls(index, floats(long[FACTOR_RETURN]).reshape(-1, k))
 
-    def at(self, period: pl.Series) -> FloatArray:
-        """Give the factor returns (k,) of a period, NaN if it has none."""
-        row = self.index.of(period)
+    def at(self, held: Held) -> FloatArray:
+        """Give the factor returns (k,) of the period of holdings, NaN if it has none."""
+        row = self.index.of(held)
         return np.full(self.values.shape[1], np.nan) if row is None else self.values[row]
 
 
@@ -264,7 +263,7 @@ class _OfPeriod:
 
     @classmethod
     def of(cls, held: Held, known: _FactorReturns, given: PortfolioReturns | None) -> _OfPeriod:
-        assets, f = Assets.of(held.exposures), known.at(held.period)
+        assets, f = Assets.of(held.exposures), known.at(held)
         fitted, returns = held.values[0], held.values[-1]
         earned = np.where(np.isfinite(returns), returns, 0.0)
         beside = None

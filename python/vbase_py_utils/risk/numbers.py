@@ -11,6 +11,10 @@ from vbase_py_utils.kernel.specific_variance import Integers
 from vbase_py_utils.keys import ASSET, PERIOD, check_values
 
 NUMBER = "number"
+# A table of whole numbers may have so many times more places than there are rows.
+SPARSE = 4
+# NumPy has no such numbers.
+WIDE = (pl.Int128, pl.UInt128)
 
 
 class AssetNumbers:
@@ -18,6 +22,7 @@ class AssetNumbers:
 
     def __init__(self, dtype: pl.DataType) -> None:
         self.known = pl.DataFrame(schema={ASSET: dtype, NUMBER: pl.Int32()})
+        self.latest: tuple[pl.Series, Integers] | None = None
 
     @property
     def labels(self) -> pl.Series:
@@ -26,6 +31,16 @@ class AssetNumbers:
 
     def of(self, assets: pl.Series) -> Integers:
         """Give the numbers of assets; new ones get the next."""
+        # Frames of the same assets in the same order are common.
+        if self.latest is None or not assets.equals(self.latest[0]):
+            self.latest = assets, self._numbers_of(assets)
+        return self.latest[1]
+
+    def _numbers_of(self, assets: pl.Series) -> Integers:
+        if assets.dtype.is_integer() and len(assets):
+            least, most = assets.min(), assets.max()
+            if most - least <= SPARSE * len(assets) and assets.dtype not in WIDE:  # type: ignore[operator]
+                return self._by_table(assets, assets.to_numpy())
         if assets.dtype != pl.String:
             return self._joined(assets, assets.unique(maintain_order=True))
         # Codes of text are twice as fast as a join.
@@ -36,6 +51,19 @@ class AssetNumbers:
         numbers[distinct.to_physical().to_numpy()] = self._joined(text, text)
         answer: Integers = numbers[coded.to_physical().to_numpy()]
         return answer
+
+    def _by_table(self, assets: pl.Series, values: Integers) -> Integers:
+        """Find whole numbers that lie close together in a table of them."""
+        # Numbers that wrap around have the right differences.
+        places = values.astype(np.intp) - values.min().astype(np.intp)
+        table = np.full(places.max() + 1, -1, dtype=np.intp)
+        # The last value that is written stays: that of the first row.
+        table[places[::-1]] = np.arange(len(places))[::-1]
+        first = np.sort(table[table >= 0])
+        distinct = assets.gather(first)
+        table[places[first]] = self._joined(distinct, distinct)
+        numbers: Integers = table[places]
+        return numbers
 
     def _joined(self, assets: pl.Series, distinct: pl.Series) -> Integers:
         """Give the numbers of assets, of which these are all ``distinct``."""

@@ -14,7 +14,7 @@ from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.keys import PERIOD, label, missing_keys
 from vbase_py_utils.panel import as_frame, by_position, holds_numbers
 from vbase_py_utils.risk.holdings import PORTFOLIO, Weights
-from vbase_py_utils.risk.positions import Held
+from vbase_py_utils.risk.positions import Held, keys_of
 from vbase_py_utils.text import counted, one_line
 
 ARGUMENT = "portfolio_returns"
@@ -77,7 +77,7 @@ class PortfolioReturns:
         if not repeats.is_empty():
             example = ", ".join(one_line(label(repeats[role])) for role in self.roles)
             raise PanelError.repeated_keys(list(self.roles.values()), repeats.height, example)
-        keys = zip(*(rows[role].to_physical().to_list() for role in self.roles), strict=True)
+        keys = zip(*(keys_of(rows[role]) for role in self.roles), strict=True)
         values = floats(rows[VALUE]).tolist()
         return replace(self, found=dict(zip(keys, values, strict=True)))
 
@@ -87,11 +87,9 @@ class PortfolioReturns:
         ``there`` (n,): which assets have returns. A portfolio without any may have none itself.
         """
         found = self.found or {}
-        period = held.period.to_physical()[0]
-        if held.portfolios is None:
-            keys: list[tuple[object, ...]] = [(period,)]
-        else:
-            keys = [(period, one) for one in held.portfolios.to_physical().to_list()]
+        keys: list[tuple[object, ...]] = [(held.key,)]
+        if held.portfolios is not None:
+            keys = [(held.key, one) for one in keys_of(held.portfolios)]
         values = np.array([found.get(key, np.nan) for key in keys])
         lost = np.isnan(values)
         needed = lost & ((held.weights != 0) & there).any(axis=1)

@@ -33,6 +33,8 @@ class Held:
     ----------
     period, portfolios
         Labels (1,) and (p,); no portfolios without a column of them.
+    key
+        The period as ``keys_of`` gives it.
     weights
         (p, n) of all assets that somebody holds.
     benchmark
@@ -43,18 +45,20 @@ class Held:
         (k, n), NaN where missing.
     values
         (v, n) of the other columns that are asked for, NaN where missing.
-    assets
-        (n,) labels.
+    numbers, labels
+        (n,) numbers of the assets, and the label of every number.
     """
 
     period: pl.Series
+    key: object
     portfolios: pl.Series | None
     weights: FloatArray
     benchmark: FloatArray | None
     positions: NDArray[np.bool_]
     exposures: FloatArray
     values: FloatArray
-    assets: pl.Series
+    numbers: Integers
+    labels: pl.Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,11 @@ class AssetFrame:
             check_values(rows, self.names.period, self.names.asset, {}, partial=False)
 
 
+def keys_of(labels: pl.Series) -> list[object]:
+    """Give labels as Python objects by which equal ones are found."""
+    return labels.to_physical().to_list()
+
+
 class Positions:
     """The holdings of weights and a benchmark, beside a panel and other frames of assets."""
 
@@ -192,7 +201,7 @@ class Positions:
             keys = frame.names.keys
             check_repeats(columns.rows, columns.assets, columns.starts, keys, partial=True)
         labels, owners = numbers.labels, _Owners.of(weights)
-        finder = _Finder(len(labels))
+        finder, periods = _Finder(len(labels)), keys_of(own.periods)
         slices = [columns.slices(own.periods) for columns in panels]
         of_bench = None if benchmark is None else benchmark.slices(own.periods)
         for t, (start, end) in enumerate(pairwise(own.starts)):
@@ -217,9 +226,17 @@ class Positions:
                 c.rows_of(held, some[t], finder) for c, some in zip(panels, slices, strict=True)
             ]
             exposures, values = self._arrays(panels, found)
-            period, assets = own.periods.slice(t, 1), labels.gather(held)
             yield Held(
-                period, portfolios, matrix, bench_weights, positions, exposures, values, assets
+                own.periods.slice(t, 1),
+                periods[t],
+                portfolios,
+                matrix,
+                bench_weights,
+                positions,
+                exposures,
+                values,
+                held,
+                labels,
             )
 
     def _arrays(self, panels: list[_Columns], found: list[_Rows]) -> tuple[FloatArray, FloatArray]:

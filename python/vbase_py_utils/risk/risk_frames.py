@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.portfolio_risk import Assets, Risks, betas, portfolio_risks
+from vbase_py_utils.kernel.specific_variance import Integers
 from vbase_py_utils.risk.answers import (
     Frames,
     PeriodIndex,
@@ -67,8 +68,8 @@ class RiskOfPeriod:
         (p,) to the benchmark.
     positions
         (p, n) what frames of assets have a row for.
-    assets
-        (n,) labels.
+    numbers, labels
+        (n,) numbers of the assets, and the label of every number.
     """
 
     period: pl.Series
@@ -77,7 +78,8 @@ class RiskOfPeriod:
     active: Measured | None
     beta: FloatArray
     positions: NDArray[np.bool_]
-    assets: pl.Series
+    numbers: Integers
+    labels: pl.Series
 
     @property
     def size(self) -> int:
@@ -90,7 +92,7 @@ class RiskOfPeriod:
     ) -> RiskOfPeriod:
         """Compute the risk of what is held; ``with_assets``: also of each asset."""
         k = len(blocks.factors)
-        row = index.of(held.period)
+        row = index.of(held)
         covariance = np.full((k, k), np.nan) if row is None else blocks.blocks[row]
         assets, specific = Assets.of(held.exposures), held.values[0]
 
@@ -107,7 +109,16 @@ class RiskOfPeriod:
             beta = betas(held.weights, held.benchmark, assets, specific, covariance, risk)
             beta[np.isnan(own.risks.risk)] = np.nan
         positions = held.positions if with_assets else held.positions[:, :0]
-        return cls(held.period, held.portfolios, own, active, beta, positions, held.assets)
+        return cls(
+            held.period,
+            held.portfolios,
+            own,
+            active,
+            beta,
+            positions,
+            held.numbers,
+            held.labels,
+        )
 
 
 def frames_of(
@@ -178,11 +189,13 @@ def _assets(table: Weights, kept: Sequence[RiskOfPeriod]) -> pl.DataFrame:
         )
         values[f"{prefix}weight"], values[f"{prefix}marginal"] = weights, marginal
         values[f"{prefix}contribution"] = weights * marginal
-    labels = [
-        one.assets.gather(np.nonzero(there)[1]) for one, there in zip(kept, where, strict=True)
+    numbers = [
+        np.broadcast_to(one.numbers, there.shape)[there]
+        for one, there in zip(kept, where, strict=True)
     ]
-    counts = [there.sum(axis=1) for there in where]
-    assets = pl.concat(labels).alias(table.names.asset)
+    counts = [np.count_nonzero(there, axis=1) for there in where]
+    # Numbers of assets stay; later periods may have more.
+    assets = kept[-1].labels.gather(np.concatenate(numbers)).alias(table.names.asset)
     return pl.DataFrame([*key_columns(table, kept, counts), assets, *as_columns(values)])
 
 
