@@ -7,7 +7,7 @@ both ways unstable.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -131,6 +131,18 @@ def collected(query: pl.LazyFrame) -> Iterator[pl.DataFrame]:
                 raise RuntimeError("the query of the panel raised StopIteration") from end
             return
         yield batch
+
+
+def collected_as(query: pl.LazyFrame, names: Mapping[str, str]) -> Iterator[pl.DataFrame]:
+    """Do so for columns that get other ``names``: from theirs inside to the user's.
+
+    Renaming, like any step that computes, would hold dozens of batches in Polars' engine.
+    """
+    column = by_position(query.collect_schema().names())
+    wanted = list(dict.fromkeys(names.values()))
+    for batch in collected(query.select(column[name] for name in wanted)):
+        columns = dict(zip(wanted, batch.get_columns(), strict=True))
+        yield pl.DataFrame([columns[name].alias(inside) for inside, name in names.items()])
 
 
 def rows_of_block(n_columns: int) -> int:

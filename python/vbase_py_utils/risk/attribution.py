@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar, Unpack, cast, overload
+from typing import Generic, TypeVar, Unpack, overload
 
 import numpy as np
 import polars as pl
@@ -90,7 +90,7 @@ class Attribution(Generic[Frame]):
     def collect(self) -> Attribution[pl.DataFrame]:
         """Run once and hold all frames in memory; an eager result stays as it is."""
         if isinstance(self.returns, pl.DataFrame):
-            return cast("Attribution[pl.DataFrame]", self)
+            return self
         frames = at_once(self._run, self._schemas)
         return Attribution(**frames, _run=self._run, _schemas=self._schemas)
 

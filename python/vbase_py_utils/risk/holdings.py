@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,7 +11,7 @@ import polars as pl
 from vbase_py_utils.analyse.reading import AnyFrame, Fits
 from vbase_py_utils.arguments import check_name
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.fit.one_pass import collected, whole_periods
+from vbase_py_utils.fit.one_pass import collected_as, whole_periods
 from vbase_py_utils.fit.results import CrossSectionFits
 from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, label, missing_keys
 from vbase_py_utils.panel import as_frame, by_position, holds_numbers
@@ -75,12 +75,14 @@ class KeyNames:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Weights under inner names: PERIOD, PORTFOLIO if there are several, ASSET, WEIGHT.
+    """A frame of weights, whose blocks have PERIOD, PORTFOLIO if there are several, ASSET, WEIGHT.
 
     Attributes
     ----------
-    rows
+    frame
         The frame or query.
+    inner
+        Inner names of the columns, and the user's.
     argument
         What messages call it.
     names
@@ -89,7 +91,8 @@ class Weights:
         Type of the column of portfolios, ``None`` without one.
     """
 
-    rows: pl.DataFrame | pl.LazyFrame
+    frame: pl.DataFrame | pl.LazyFrame
+    inner: dict[str, str]
     argument: str
     names: KeyNames
     portfolio_type: pl.DataType | None
@@ -116,24 +119,29 @@ class Weights:
         if several:
             check_key_type(PORTFOLIO, names.portfolio, schema[names.portfolio])
             inner[PORTFOLIO] = names.portfolio
-        column = by_position(schema.names())
-        rows = frame.select(
-            *(column[name].alias(inside) for inside, name in inner.items()),
-            column[names.weight].cast(pl.Float64).alias(WEIGHT),
-        )
-        return cls(rows, argument, names, schema[names.portfolio] if several else None)
+        inner[WEIGHT] = names.weight
+        portfolio_type = schema[names.portfolio] if several else None
+        return cls(frame, inner, argument, names, portfolio_type)
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Names and types of the blocks."""
+        given = self.frame.collect_schema()
+        own = {inside: given[name] for inside, name in self.inner.items()}
+        return pl.Schema({**own, WEIGHT: pl.Float64()})
 
     @property
     def roles(self) -> dict[str, str]:
         """Our names of all keys, and the user's."""
-        several = {} if self.portfolio_type is None else {PORTFOLIO: self.names.portfolio}
-        return {PERIOD: self.names.period, **several, ASSET: self.names.asset}
+        keys = (PERIOD, PORTFOLIO, ASSET)
+        return {key: self.inner[key] for key in keys if key in self.inner}
 
     def blocks(self, *, in_order: bool) -> Iterator[pl.DataFrame]:
         """Give checked rows in blocks of whole periods, sorted by period and portfolio."""
-        return map(self._checked, sorted_blocks(self.rows, self.names.period, in_order=in_order))
+        return map(self._checked, sorted_blocks(self.frame, self.inner, in_order=in_order))
 
     def _checked(self, rows: pl.DataFrame) -> pl.DataFrame:
+        rows = rows.with_columns(pl.col(WEIGHT).cast(pl.Float64))
         for role, name in self.roles.items():
             absent = rows.filter(missing_keys(rows[role]))
             if not absent.is_empty():
@@ -171,20 +179,22 @@ def _are_grouped(rows: pl.DataFrame) -> bool:
 
 
 def sorted_blocks(
-    rows: pl.DataFrame | pl.LazyFrame,
-    column: str,
+    frame: pl.DataFrame | pl.LazyFrame,
+    inner: Mapping[str, str],
     *,
     in_order: bool,
     check: Callable[[pl.DataFrame], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """Give rows in blocks of whole periods, sorted by period.
+    """Give rows in blocks of whole periods, sorted by period, under ``inner`` names.
 
     ``in_order``: a query is sorted, and is read in blocks; otherwise it is held in memory.
-    ``column``: what messages call the period. ``check`` looks at the rows first.
+    ``inner``: these names, and the user's. ``check`` looks at the rows first.
     """
-    if isinstance(rows, pl.LazyFrame) and in_order:
-        blocks = whole_periods(collected(rows), column)
+    if isinstance(frame, pl.LazyFrame) and in_order:
+        blocks = whole_periods(collected_as(frame, inner), inner[PERIOD])
     else:
+        column = by_position(frame.collect_schema().names())
+        rows = frame.select(column[name].alias(inside) for inside, name in inner.items())
         blocks = iter([rows.lazy().collect()])
     for block in blocks:
         if check is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar, Unpack, cast, overload
+from typing import Generic, TypeVar, Unpack, overload
 
 import polars as pl
 
@@ -76,7 +76,7 @@ class PortfolioRisk(Generic[Frame]):
     def collect(self) -> PortfolioRisk[pl.DataFrame]:
         """Run once and hold all frames in memory; an eager result stays as it is."""
         if isinstance(self.summary, pl.DataFrame):
-            return cast("PortfolioRisk[pl.DataFrame]", self)
+            return self
         frames = at_once(self._run, self._schemas)
         return PortfolioRisk(**frames, _run=self._run, _schemas=self._schemas)
 

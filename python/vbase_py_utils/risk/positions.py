@@ -18,7 +18,7 @@ from vbase_py_utils.fit.results import Estimated
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.specific_variance import Integers
 from vbase_py_utils.keys import ASSET, PERIOD, check_values
-from vbase_py_utils.panel import TEXT_TYPES, as_frame, by_position, holds_numbers
+from vbase_py_utils.panel import TEXT_TYPES, as_frame, holds_numbers
 from vbase_py_utils.risk.holdings import PORTFOLIO, WEIGHT, KeyNames, Weights, sorted_blocks
 from vbase_py_utils.risk.numbers import AssetNumbers, check_repeats
 
@@ -63,24 +63,27 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class AssetFrame:
-    """A frame with a row per period and asset, under inner names: PERIOD, ASSET, and its values.
+    """A frame with a row per period and asset, whose blocks have PERIOD, ASSET, and its values.
 
     Attributes
     ----------
-    rows
+    frame
         The frame or query.
+    inner
+        Inner names of the columns, and the user's.
     names
         The user's names of the keys.
     numbers
-        Columns of numbers, Float64, NaN for null.
-    codes
-        Columns of categories, as their positions, -1 for null or unknown; and how many there are.
+        Inner names of columns of numbers.
+    families
+        Inner names of columns of categories, and all that there are.
     """
 
-    rows: pl.DataFrame | pl.LazyFrame
+    frame: pl.DataFrame | pl.LazyFrame
+    inner: dict[str, str]
     names: KeyNames
     numbers: list[str]
-    codes: dict[str, int]
+    families: dict[str, tuple[str, ...]]
 
     @classmethod
     def of_panel(
@@ -101,27 +104,15 @@ class AssetFrame:
             for name in some:
                 if not holds_numbers(schema[name], or_booleans=role == "exposure"):
                     raise PanelError.not_numeric(role, name, schema[name])
-        column = by_position(schema.names())
-        codes = {}
-        for i, family in enumerate(estimated.families):
-            dtype = schema[family.column]
-            if not (dtype in TEXT_TYPES or isinstance(dtype, pl.Enum)):
-                raise PanelError.no_categories(family.column, dtype, text=False)
-            known = pl.Enum(family.categories)
-            code = column[family.column].cast(pl.String).cast(known, strict=False).to_physical()
-            codes[f"c{i}"] = code.cast(pl.Int64).fill_null(NOWHERE)
+        for name in columns:
+            if not (schema[name] in TEXT_TYPES or isinstance(schema[name], pl.Enum)):
+                raise PanelError.no_categories(name, schema[name], text=False)
         given = [*estimated.exposures, *returns]
-        numbers = {f"x{i}": column[name] for i, name in enumerate(given)}
-        rows = frame.select(
-            *(column[name].alias(inside) for inside, name in names.keys.items()),
-            *(code.alias(inside) for inside, code in codes.items()),
-            *(
-                number.cast(pl.Float64).fill_null(np.nan).alias(inside)
-                for inside, number in numbers.items()
-            ),
-        )
-        sizes = [len(family.categories) for family in estimated.families]
-        return cls(rows, names, list(numbers), dict(zip(codes, sizes, strict=True)))
+        numbers = {f"x{i}": name for i, name in enumerate(given)}
+        codes = {f"c{i}": family for i, family in enumerate(estimated.families)}
+        inner = names.keys | {inside: f.column for inside, f in codes.items()} | numbers
+        families = {inside: family.categories for inside, family in codes.items()}
+        return cls(frame, inner, names, list(numbers), families)
 
     @classmethod
     def of_risk(cls, specific_risk: AnyFrame, value: str, names: KeyNames) -> AssetFrame:
@@ -133,17 +124,36 @@ class AssetFrame:
             raise PanelError.missing_columns("", [value], schema.names(), value)
         if not holds_numbers(schema[value]):
             raise PanelError.not_numeric("value", value, schema[value])
-        column = by_position(schema.names())
-        rows = frame.select(
-            *(column[name].alias(inside) for inside, name in names.keys.items()),
-            column[value].cast(pl.Float64).fill_null(np.nan).alias("x0"),
-        )
-        return cls(rows, names, ["x0"], {})
+        return cls(frame, names.keys | {"x0": value}, names, ["x0"], {})
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Names and types of the blocks."""
+        given = self.frame.collect_schema()
+        own = pl.Schema({inside: given[name] for inside, name in self.inner.items()})
+        return self._prepared(own.to_frame().lazy()).collect_schema()
 
     def blocks(self, *, in_order: bool) -> Iterator[pl.DataFrame]:
-        """Give blocks of whole periods, sorted by period."""
-        period = self.names.period
-        return sorted_blocks(self.rows, period, in_order=in_order, check=self._check_keys)
+        """Give blocks of whole periods, sorted by period.
+
+        Numbers are Float64, NaN for null; categories are their positions, -1 for null or unknown.
+        """
+        blocks = sorted_blocks(self.frame, self.inner, in_order=in_order, check=self._check_keys)
+        return (self._prepared(block.lazy()).collect(engine="in-memory") for block in blocks)
+
+    def _prepared(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.with_columns(
+            pl.col(self.numbers).cast(pl.Float64).fill_null(np.nan),
+            *(
+                pl.col(name)
+                .cast(pl.String)
+                .cast(pl.Enum(categories), strict=False)
+                .to_physical()
+                .cast(pl.Int64)
+                .fill_null(NOWHERE)
+                for name, categories in self.families.items()
+            ),
+        )
 
     def _check_keys(self, rows: pl.DataFrame) -> None:
         if rows[PERIOD].has_nulls() or rows[ASSET].has_nulls():
@@ -175,7 +185,7 @@ class Positions:
         """Give the holdings of every period of the weights, in the order of the periods."""
         tables: list[Weights | AssetFrame] = [self.weights, *self.frames]
         tables += [] if self.benchmark is None else [self.benchmark]
-        sources = [(t.blocks(in_order=in_order), t.rows.collect_schema()) for t in tables]
+        sources = [(table.blocks(in_order=in_order), table.schema) for table in tables]
         numbers = AssetNumbers(self.weights.names.asset_type)
         for block in aligned(sources):
             weights, *frames = block
@@ -193,7 +203,7 @@ class Positions:
         """Give the holdings of a block of whole periods."""
         own = _Columns.of(weights, [WEIGHT], [], numbers)
         panels = [
-            _Columns.of(rows, frame.numbers, list(frame.codes), numbers)
+            _Columns.of(rows, frame.numbers, list(frame.families), numbers)
             for frame, rows in zip(self.frames, frames, strict=True)
         ]
         benchmark = None if bench is None else _Columns.of(bench, [WEIGHT], [], numbers)
@@ -242,7 +252,7 @@ class Positions:
     def _arrays(self, panels: list[_Columns], found: list[_Rows]) -> tuple[FloatArray, FloatArray]:
         """Give exposures (k, n) and other values (v, n) of the held assets."""
         panel, rows = panels[0], found[0]
-        first, sizes = int(self.intercept), list(self.frames[0].codes.values())
+        first, sizes = int(self.intercept), list(map(len, self.frames[0].families.values()))
         exposures = np.empty((first + self.n_exposures + sum(sizes), rows.n))
         if self.intercept:
             exposures[0] = 1.0
