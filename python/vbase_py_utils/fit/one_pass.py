@@ -7,7 +7,7 @@ both ways unstable.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -111,10 +111,16 @@ def _batches(
         yield from collected(spec.select(panel).filter(*conditions))
         return
     # A step that computes would hold dozens of batches in Polars' engine, so that comes after.
-    column = by_position(panel.collect_schema().names())
-    columns = panel.select(column[name] for name in spec.columns)
-    for batch in collected(columns):
+    for batch in collected(in_their_order(panel, spec.columns)):
         yield spec.select(batch.lazy()).collect(engine="in-memory")
+
+
+def in_their_order(query: pl.LazyFrame, names: Iterable[str]) -> pl.LazyFrame:
+    """Select columns, in the order of the query: to change it is a step that computes."""
+    wanted = set(names)
+    there = query.collect_schema().names()
+    column = by_position(there)
+    return query.select(column[name] for name in there if name in wanted)
 
 
 def collected(query: pl.LazyFrame) -> Iterator[pl.DataFrame]:
@@ -138,10 +144,8 @@ def collected_as(query: pl.LazyFrame, names: Mapping[str, str]) -> Iterator[pl.D
 
     Renaming, like any step that computes, would hold dozens of batches in Polars' engine.
     """
-    column = by_position(query.collect_schema().names())
-    wanted = list(dict.fromkeys(names.values()))
-    for batch in collected(query.select(column[name] for name in wanted)):
-        columns = dict(zip(wanted, batch.get_columns(), strict=True))
+    for batch in collected(in_their_order(query, names.values())):
+        columns = {column.name: column for column in batch.get_columns()}
         yield pl.DataFrame([columns[name].alias(inside) for inside, name in names.items()])
 
 

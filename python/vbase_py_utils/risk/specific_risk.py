@@ -12,7 +12,7 @@ import polars as pl
 from vbase_py_utils.analyse.reading import AnyFrame, Fits, own_key, read_table
 from vbase_py_utils.arguments import check_flag, check_name, check_number
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.fit.one_pass import collected, from_generator, whole_periods
+from vbase_py_utils.fit.one_pass import collected_as, from_generator, whole_periods
 from vbase_py_utils.fit.results import CrossSectionFits, inner_frame
 from vbase_py_utils.fit.schema import SPECIFIC_RETURN
 from vbase_py_utils.kernel.specific_variance import (
@@ -185,7 +185,11 @@ def specific_risk(
     if isinstance(rows, pl.DataFrame):
         answer: pl.DataFrame | pl.LazyFrame = forecast.of_frame(rows)
     elif ours or in_order:
-        answer = forecast.in_one_pass(rows, in_order=in_order)
+        plain, inner = rows, {key: key for key in names}
+        if isinstance(specific_returns, pl.LazyFrame):
+            plain, inner = specific_returns, names
+        inner = inner | {SPECIFIC_RETURN: SPECIFIC_RETURN}
+        answer = forecast.in_one_pass(plain, inner, in_order=in_order)
     else:
         answer = forecast.of_query(rows)
     return answer.rename(names)
@@ -258,17 +262,22 @@ class _Forecast:
             slice_pushdown=False,
         )
 
-    def in_one_pass(self, rows: pl.LazyFrame, *, in_order: bool) -> pl.LazyFrame:
+    def in_one_pass(
+        self, rows: pl.LazyFrame, inner: dict[str, str], *, in_order: bool
+    ) -> pl.LazyFrame:
         """Plan the same for a query that is sorted by period, block by block.
 
-        ``in_order``: the panel is sorted, too.
+        ``inner``: names inside, and those of the query. ``in_order``: the panel is sorted, too.
         """
 
         def blocks() -> Iterator[pl.DataFrame]:
             width = None if self.structure is None else WIDTH
-            own = self._checked(whole_periods(collected(rows), self.names[PERIOD], width))
+            batches = collected_as(rows, inner)
+            own = self._checked(whole_periods(batches, self.names[PERIOD], width))
             if self.structure is not None:
-                own = self.structure.beside_each(own, rows.collect_schema(), in_order=in_order)
+                given = rows.collect_schema()
+                schema = pl.Schema({inside: given[name] for inside, name in inner.items()})
+                own = self.structure.beside_each(own, schema, in_order=in_order)
             yield from map(self._pass(partial=True), self._with_further(own))
 
         return from_generator(blocks, self.out)

@@ -15,7 +15,7 @@ from vbase_py_utils.analyse.reading import AnyFrame, floats
 from vbase_py_utils.arguments import check_names
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.cross_sections import fit_cross_sections
-from vbase_py_utils.fit.one_pass import aligned, collected, whole_periods
+from vbase_py_utils.fit.one_pass import aligned, collected_as, whole_periods
 from vbase_py_utils.fit.results import inner_frame
 from vbase_py_utils.fit.schema import FITTED, STATUS
 from vbase_py_utils.kernel.losses import FloatArray
@@ -46,15 +46,16 @@ class Structure:
 
     Attributes
     ----------
-    rows
-        The keys and the exposures under inner names.
+    frame, inner
+        The panel; inner names of the keys and the exposures, and the user's.
     numbers, categories
         Inner names of the exposures that are numbers, and of those that are categories.
     period, asset
         What messages call the keys.
     """
 
-    rows: pl.LazyFrame
+    frame: pl.DataFrame | pl.LazyFrame
+    inner: dict[str, str]
     numbers: list[str]
     categories: list[str]
     period: str
@@ -97,9 +98,7 @@ class Structure:
             else:
                 raise PanelError.not_numeric("exposure", name, dtype)
             inner[f"x{i}"] = name
-        column = by_position(schema.names())
-        rows = frame.lazy().select(column[name].alias(inside) for inside, name in inner.items())
-        return cls(rows, numbers, categories, period, asset)
+        return cls(frame, inner, numbers, categories, period, asset)
 
     def beside(self, specific: pl.DataFrame) -> pl.DataFrame:
         """Join specific returns to the exposures: a row for every row of either, by period."""
@@ -113,17 +112,22 @@ class Structure:
         ``in_order``: the panel is sorted by period, and is read in blocks.
         """
         own = self._blocks() if in_order else iter([self._sorted()])
-        sources = [(own, self.rows.collect_schema()), (blocks, schema)]
+        given = self.frame.collect_schema()
+        types = pl.Schema({inside: given[name] for inside, name in self.inner.items()})
+        sources = [(own, types), (blocks, schema)]
         for panel, specific in aligned(sources):
             yield _joined(panel, specific)
 
     def _sorted(self) -> pl.DataFrame:
-        rows = self.rows.collect()
+        column = by_position(self.frame.collect_schema().names())
+        chosen = (column[name].alias(inside) for inside, name in self.inner.items())
+        rows = self.frame.lazy().select(chosen).collect()
         check_values(rows, self.period, self.asset, {}, partial=False)
         return rows.sort(PERIOD, maintain_order=True)
 
     def _blocks(self) -> Iterator[pl.DataFrame]:
-        for rows in whole_periods(collected(self.rows), self.period, WIDTH):
+        batches = collected_as(self.frame.lazy(), self.inner)
+        for rows in whole_periods(batches, self.period, WIDTH):
             check_values(rows, self.period, self.asset, {}, partial=True)
             yield rows
 
