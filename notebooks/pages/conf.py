@@ -49,7 +49,7 @@ napoleon_use_rtype = False
 # Types that signatures name and whose pages are elsewhere, and one type variable.
 nitpick_ignore_regex = [
     ("py:class", r"(collections|matplotlib|numpy|pandas|pathlib|pd|polars)\..*"),
-    ("py:class", r"vbase_py_utils\.fit\.(schema|results)\.Frame"),
+    ("py:class", r"vbase_py_utils\.(fit\.(schema|results)|risk\.(portfolio|attribution))\.Frame"),
     ("py:class", r"Estimator"),  # "huber" or "mm", which the docstring says
 ]
 
@@ -118,7 +118,12 @@ def setup(app):
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     # One signature with all arguments instead of the overloads, which only tell type checkers that
     # a lazy frame stays lazy.
-    modules = ("fit.cross_sections", "prepare.history", "risk.covariance", "risk.specific_risk")
+    modules = (
+        "fit.cross_sections",
+        "prepare.history",
+        *(f"risk.{name}" for name in ("attribution", "covariance", "exposures", "portfolio")),
+        "risk.specific_risk",
+    )
     for module in modules:
         analyzer = ModuleAnalyzer.for_module(f"{project.replace('-', '_')}.{module}")
         analyzer.analyze()

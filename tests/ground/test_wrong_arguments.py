@@ -35,6 +35,14 @@ PANEL = pl.DataFrame(
 WIDE = pl.DataFrame({"period": [1, 2, 3], "x": [0.1, 0.3, 0.2], "y": [0.2, 0.1, 0.1]})
 BIASED = pl.DataFrame({"period": [1, 2, 3], "risk": [0.1, 0.3, 0.2]})
 COVARIANCE = pl.DataFrame({"period": [1], "factor": ["x"], "x": [0.01]})
+OF_PORTFOLIO = {"period": [1, 2], "portfolio": ["fund", "fund"]}
+CONTRIBUTIONS = pl.DataFrame({**OF_PORTFOLIO, "factor": ["x", "x"], "contribution": [0.1, 0.2]})
+EXPOSURES = pl.DataFrame({**OF_PORTFOLIO, "factor": ["x", "x"], "exposure": [1.0, 2.0]})
+SUMMARY = pl.DataFrame(
+    {**OF_PORTFOLIO, "risk": [0.1, 0.2], "active_risk": [0.1, 0.1], "specific_risk": [0.1, 0.1]}
+)
+HELD = PANEL.select("period", "asset", weight=pl.lit(0.2))
+VARIANCE = pl.DataFrame({"period": PANEL["period"][:1], "factor": ["beta"], "beta": [0.01]})
 LABELS = ["A", "B", "C", "D", "E"]
 BOTH = pd.MultiIndex.from_product([["2023-01"], LABELS], names=["period", "asset"])
 
@@ -42,6 +50,11 @@ BOTH = pd.MultiIndex.from_product([["2023-01"], LABELS], names=["period", "asset
 @cache
 def fits():
     return fit_cross_sections(PANEL, "beta")
+
+
+@cache
+def attributed():
+    return vbase_py_utils.attribution(fits(), HELD, PANEL)
 
 
 def cross_section():
@@ -80,6 +93,15 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[[Any], dict[str, Any]]]] = {
         "cap_weights": lambda _: {"cap": "cap"},
         "factor_covariance": lambda _: {"factor_returns": WIDE, "min_periods": 1},
         "specific_risk": lambda _: {"specific_returns": fits()},
+        "factor_exposures": lambda _: {"weights": HELD, "panel": PANEL, "fits": fits()},
+        "portfolio_risk": lambda _: {
+            "weights": HELD,
+            "panel": PANEL,
+            "fits": fits(),
+            "factor_covariance": VARIANCE,
+            "specific_risk": HELD.rename({"weight": "specific_risk"}),
+        },
+        "attribution": lambda _: {"fits": fits(), "weights": HELD, "panel": PANEL},
         "bias_statistics": lambda _: {"returns": BIASED, "risk": BIASED},
         "sink_file": lambda folder: {"query": WIDE.lazy(), "path": folder / "wide.csv"},
         "write_report": lambda folder: {"fits": fits(), "path": folder / "page.html"},
@@ -100,6 +122,10 @@ CALLS |= {
         "forecast_and_realised": lambda _: {"returns": BIASED, "risk": BIASED},
         "factor_volatilities": lambda _: {"covariance": COVARIANCE},
         "factor_correlations": lambda _: {"covariance": COVARIANCE},
+        "risk_contributions": lambda _: {"risk": CONTRIBUTIONS},
+        "exposures_over_time": lambda _: {"exposures": EXPOSURES},
+        "cumulative_attribution": lambda _: {"attribution": attributed()},
+        "active_and_total": lambda _: {"risk": SUMMARY},
     }.items()
 }
 CALLS |= {
@@ -114,11 +140,13 @@ CALLS |= {
 }
 # Raised, or given by fit_cross_sections: nobody calls them.
 NOT_CALLED = {
+    "Attribution",
     "CrossSectionFits",
     "Estimated",
     "FitArguments",
     "FitError",
     "PanelError",
+    "PortfolioRisk",
     "VbaseError",
     "__version__",
 }
@@ -198,8 +226,18 @@ RIGHT: dict[str, set[str]] = {
     "window": {"None"},
     "specific_risk.exposures": {"None"},
     "specific_risk.panel": {"None"},
+    "factor_exposures.benchmark": {"None"},
+    "portfolio_risk.benchmark": {"None"},
+    "portfolio_risk.periods_per_year": {"0.5"},
+    "attribution.benchmark": {"None"},
+    "attribution.portfolio_returns": {"None"},
     "at": {"None"},
     "plots.rolling_bias.by": {"None", "empty list"},
+    # The only portfolio.
+    "plots.risk_contributions.portfolio": {"None"},
+    "plots.exposures_over_time.portfolio": {"None"},
+    "plots.cumulative_attribution.portfolio": {"None"},
+    "plots.active_and_total.portfolio": {"None"},
     "bias_statistics.by": {"None", "empty list"},
     "cut": {"inf"},
     "title": TEXTS,
@@ -209,6 +247,9 @@ RIGHT: dict[str, set[str]] = {
     "asset": {"None"},
     # A page may have any name that a file may have.
     "write_report.path": {"nope", "two lines"},
+    # No portfolios.
+    "write_report.attribution": {"None"},
+    "write_report.risk": {"None"},
     # Expressions name columns that are not known yet.
     "huber_regression.returns": COLUMN,
     "huber_residuals.returns": COLUMN,

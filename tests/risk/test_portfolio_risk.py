@@ -440,7 +440,8 @@ def test_types_that_do_not_fit_say_so(given, name, change, message):
         ("panel", "size", "exposure column 'size' is not in the panel"),
         ("panel", "sector", "category column 'sector' is not in the panel"),
         ("specific", "specific_risk", "column 'specific_risk' is not in specific_risk"),
-        ("covariance", "size", "factor column 'factor' names a factor that has no column"),
+        ("covariance", "size", "factor_covariance lacks 'size', expected exactly the factors"),
+        ("covariance", "factor", "factor column 'factor' is not in factor_covariance"),
     ],
 )
 def test_columns_that_are_missing_say_so(given, name, column, message):

@@ -38,9 +38,9 @@ class Assets:
     def of(cls, exposures: FloatArray) -> Assets:
         """Take exposures (k, n), NaN where missing; they are changed in place."""
         # A finite sum has no missing number.
-        known: Mask = np.isfinite(np.ones(len(exposures)) @ exposures)
+        known = np.isfinite(np.dot(np.ones(len(exposures)), exposures)).reshape(-1)
         if not known.all():
-            known = np.isfinite(exposures).all(axis=0)
+            known = np.isfinite(exposures).all(axis=0).reshape(-1)
             exposures[:, ~known] = 0.0
         return cls(exposures, known)
 

@@ -25,6 +25,14 @@ from vbase_py_utils.fit.schema import (
     STATUS,
 )
 from vbase_py_utils.keys import ASSET, PERIOD, label
+from vbase_py_utils.report.portfolio_forecasts import WINDOW
+from vbase_py_utils.report.portfolio_frames import (
+    AnyAttribution,
+    AnyRisk,
+    check_portfolios,
+    read_portfolios,
+)
+from vbase_py_utils.report.words import number, percent
 from vbase_py_utils.storage.places import check_place, whole_file
 from vbase_py_utils.text import needs, one_line, printable
 
@@ -38,14 +46,21 @@ def write_report(
     *,
     title: str = "Cross-sectional factor returns",
     lags: Lags = "auto",
+    attribution: AnyAttribution | None = None,
+    risk: AnyRisk | None = None,
 ) -> None:
-    """Write a report of a fit to one HTML file, with the charts embedded.
+    """Write a report of a fit, and of portfolios, to one HTML file with the charts embedded.
 
     The file opens from disk and loads nothing else; it follows the reader's light or dark mode, and
     prints. It shows what was estimated, over which span; the status of the periods, with the reason
     for each that did not converge; the premia; charts; the ten periods and ten assets that outliers
     affected most, by the weight lost: one minus the robustness weight, summed; and the ten highest
     leverages. Needs the extra ``plot``.
+
+    Every portfolio of ``attribution`` and ``risk`` has a section: what it holds of each factor, its
+    risk by factor at the last period, where its return came from and how much weight was not
+    covered, and, of those in both, how its returns compare with their risk. Of more than ten
+    portfolios, the first ten.
 
     Parameters
     ----------
@@ -57,19 +72,23 @@ def write_report(
         Heading of the page.
     lags
         Newey-West lags of the premia, as in ``fama_macbeth``.
+    attribution, risk
+        The results of ``attribution`` and of ``portfolio_risk`` with these fits; lazy ones are
+        collected once. With a benchmark, active returns and risk are shown as well.
 
     Raises
     ------
     PanelError
-        ``path`` is a directory, or is in one that does not exist or is not writable; the periods
-        are text that does not sort in the order of time.
+        ``path`` is a directory, or is in one that does not exist or is not writable; periods are
+        text that does not sort in the order of time; ``attribution`` or ``risk`` has other factors
+        than the fits, or periods of another type; they name portfolios by different types.
     ValueError, TypeError
-        ``lags`` is out of range; ``fits`` is not the result of ``fit_cross_sections``, ``title``
-        is not text, or ``path`` neither a string nor a path.
+        ``lags`` is out of range; ``fits``, ``attribution`` or ``risk`` is something else than the
+        result of its function, ``title`` is not text, or ``path`` neither a string nor a path.
     ImportError
         matplotlib or Jinja2 is missing.
     Exception
-        Whatever collecting lazy fits raises; then no file is written or replaced.
+        Whatever collecting something lazy raises; then no file is written or replaced.
 
     Examples
     --------
@@ -89,19 +108,23 @@ def write_report(
     if not isinstance(title, str):
         raise TypeError(f"title is {shown(title)}, expected text")
     check_lags(lags)
+    check_portfolios(attribution, risk)
     path = check_place(path)
-    page = _page(fits, title, lags)
+    page = _page(fits, title, lags, (attribution, risk))
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
-def _page(given: Fits, title: str, lags: Lags) -> str:
+def _page(
+    given: Fits, title: str, lags: Lags, portfolios: tuple[AnyAttribution | None, AnyRisk | None]
+) -> str:
     """Fill the template, which escapes whatever it is given; lazy fits are collected once."""
     # Imported here so that importing the package does not load matplotlib.
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
         from vbase_py_utils.report.pictures import pictures_of  # noqa: PLC0415
+        from vbase_py_utils.report.portfolio_sections import sections_of  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(needs("write_report", "matplotlib and Jinja2", "plot")) from error
 
@@ -112,11 +135,12 @@ def _page(given: Fits, title: str, lags: Lags) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cut": _cut, "number": _number, "percent": _percent, "chance": _chance}
+    environment.filters |= {"cut": _cut, "number": number, "percent": percent, "chance": _chance}
     fits = given.collect()
     # Running sums and charts over time need the order of time, even if the premia do not.
     read_factor_returns(fits, None, "a report")
     premia = fama_macbeth(fits, lags=lags)
+    held = read_portfolios(fits, *portfolios)
     return environment.get_template("report.html").render(
         title=printable(title),
         estimated=fits.estimated,
@@ -130,6 +154,10 @@ def _page(given: Fits, title: str, lags: Lags) -> str:
         periods=_records(_worst_periods(fits)),
         assets=_records(_worst_assets(fits)),
         leverages=_records(_highest_leverages(fits)),
+        given={"attribution": portfolios[0] is not None, "risk": portfolios[1] is not None},
+        sections=None if held is None else sections_of(held),
+        n_left_out=0 if held is None else held.n_left_out,
+        window=WINDOW,
         version=version("vbase-py-utils"),
     )
 
@@ -219,16 +247,7 @@ def _cut(name: object) -> str:
     return one_line(str(name), NAME_CHARACTERS)
 
 
-def _number(value: float | None) -> str:
-    """Write four digits; a dash for ``None``."""
-    return "–" if value is None else f"{value:,.4g}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
 def _chance(p_value: float | None) -> str:
     if p_value is None:
-        return _number(None)
+        return number(None)
     return f"{p_value:.4f}" if p_value >= 0.0001 else "< 0.0001"

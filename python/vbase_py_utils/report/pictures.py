@@ -81,7 +81,8 @@ class _Chart:
     width: Callable[[_Drawn], int] = lambda _: WIDTH
 
 
-def _any_finite(values: pl.Series) -> bool:
+def any_finite(values: pl.Series) -> bool:
+    """Whether there is a number to draw."""
     return bool(values.is_finite().any())
 
 
@@ -107,13 +108,13 @@ CHARTS = (
         "bands, by Student's t, are for each period by itself; with more than 250 periods, for "
         "running means.",
         lambda drawn, ax: plots.confidence_bands(drawn.fits, ax=ax),
-        lambda drawn: _any_finite(drawn.fits.coefficients[STD_ERROR]),
+        lambda drawn: any_finite(drawn.fits.coefficients[STD_ERROR]),
     ),
     _Chart(
         "t-values of the premia",
         "Grey: within the dashed limits of a two-sided test at 5 %.",
         lambda drawn, ax: plots.t_values(drawn.premia, ax=ax),
-        lambda drawn: _any_finite(drawn.premia[T_STAT]),
+        lambda drawn: any_finite(drawn.premia[T_STAT]),
         height=lambda drawn: 90 + 22 * min(len(drawn.premia), 60),
     ),
     _Chart(
@@ -121,7 +122,7 @@ CHARTS = (
         "R squared, plain and with the robustness weights, and the share of down-weighted "
         "assets{normal}.",
         lambda drawn, ax: plots.fit_quality(drawn.fits, ax=ax),
-        lambda drawn: _any_finite(drawn.fits.diagnostics[R_SQUARED]),
+        lambda drawn: any_finite(drawn.fits.diagnostics[R_SQUARED]),
     ),
     _Chart(
         "Robustness weights",
@@ -145,14 +146,14 @@ CHARTS = (
 def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> Iterator[Picture]:
     """Draw the charts for which the fits have data."""
     drawn = _Drawn(fits, premia)
-    if not _any_finite(fits.coefficients[FACTOR_RETURN]):
+    if not any_finite(fits.coefficients[FACTOR_RETURN]):
         return
     beyond = 2 * NormalDist().cdf(-fits.estimated.downweighted_beyond)
     normal = f"; with normal residuals it would be {100 * beyond:.0f} %" if beyond > 0.005 else ""
     for chart in CHARTS:
         if chart.has_numbers(drawn):
             width, height = chart.width(drawn), chart.height(drawn)
-            source = _source(partial(chart.draw, drawn), width, height)
+            source = source_of(partial(chart.draw, drawn), width, height)
             note = chart.note.format(normal=normal)
             yield Picture(chart.heading, note, source, width, height)
 
@@ -178,7 +179,7 @@ def _put_legend_on_top(ax: Axes) -> None:
     )
 
 
-def _source(draw: Callable[[Axes], object], width: int, height: int) -> str:
+def source_of(draw: Callable[[Axes], object], width: int, height: int) -> str:
     """Draw on a separate figure, independent of the user's style and backend.
 
     Returns a ``data:`` URL.

@@ -140,7 +140,7 @@ def read_positions(
     panel: AnyFrame,
     fits: Fits,
     *,
-    specific_risk: AnyFrame | None = None,
+    others: Sequence[AssetFrame] = (),
     returns: Sequence[str] = (),
 ) -> Positions:
     """Read the frames that hold assets."""
@@ -148,9 +148,6 @@ def read_positions(
     bench = None
     if benchmark is not None:
         bench = Weights.of(benchmark, "benchmark", names, portfolios=False)
-    others = []
-    if specific_risk is not None:
-        others.append(AssetFrame.of_risk(specific_risk, "specific_risk", names))
     frame = AssetFrame.of_panel(panel, own, names, returns)
     return Positions(table, bench, frame, own.intercept, len(own.exposures), others)
 

@@ -115,6 +115,8 @@ class Weights:
         if not holds_numbers(schema[names.weight]):
             raise PanelError.not_numeric(WEIGHT, names.weight, schema[names.weight])
         several = portfolios and names.portfolio in schema
+        if portfolios and not several and names.portfolio != PORTFOLIO:
+            raise PanelError.missing_columns(PORTFOLIO, [names.portfolio], schema.names(), argument)
         inner = {PERIOD: names.period, ASSET: names.asset}
         if several:
             check_key_type(PORTFOLIO, names.portfolio, schema[names.portfolio])

@@ -13,7 +13,7 @@ from vbase_py_utils.analyse.reading import AnyFrame, Fits
 from vbase_py_utils.arguments import check_flag, check_number
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.results import CrossSectionFits
-from vbase_py_utils.panel import ArrowStream
+from vbase_py_utils.panel import ArrowStream, as_frame
 from vbase_py_utils.risk.answers import (
     Frames,
     PeriodIndex,
@@ -26,10 +26,12 @@ from vbase_py_utils.risk.answers import (
 from vbase_py_utils.risk.exposures import HoldingArguments, read_positions
 from vbase_py_utils.risk.holdings import KeyNames, Weights
 from vbase_py_utils.risk.options import check_factors
+from vbase_py_utils.risk.positions import AssetFrame
 from vbase_py_utils.risk.reading import Covariances, read_covariances
 from vbase_py_utils.risk.risk_frames import ASSETS, RiskOfPeriod, frames_of, risk_schemas
 from vbase_py_utils.text import counted
 
+COVARIANCE = "factor_covariance"
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
@@ -180,13 +182,17 @@ def portfolio_risk(
     check_number("periods_per_year", periods_per_year, expected, at_least=math.ulp(0))
     names = KeyNames.of(fits, portfolio, weight)
     table = Weights.of(weights, "weights", names)
-    positions = read_positions(table, benchmark, panel, fits, specific_risk=specific_risk)
+    risks = AssetFrame.of_risk(specific_risk, "specific_risk", names)
+    positions = read_positions(table, benchmark, panel, fits, others=[risks])
     factors = check_factors(fits)
     root = math.sqrt(periods_per_year)
+    given = as_frame(factor_covariance, list, COVARIANCE, others="need")
+    # The checks of names and types, before a lazy query runs.
+    _covariances(given.collect_schema().to_frame(), factors, names)
     schemas = risk_schemas(table, active=benchmark is not None)
 
     def run(wanted: frozenset[str]) -> Iterator[Frames]:
-        blocks = _covariances(factor_covariance, factors, names)
+        blocks = _covariances(given, factors, names)
         index = PeriodIndex(blocks.periods)
         kept = (
             RiskOfPeriod.of(held, blocks, index, with_assets=ASSETS in wanted)
@@ -205,14 +211,14 @@ def _covariances(
     factor_covariance: AnyFrame, factors: tuple[str, ...], names: KeyNames
 ) -> Covariances:
     """Read the blocks, and put factors in the order of the fits."""
-    given = read_covariances(factor_covariance)
+    given = read_covariances(factor_covariance, COVARIANCE)
     lacking = [name for name in factors if name not in given.factors]
     unknown = [name for name in given.factors if name not in factors]
     if lacking or unknown:
         raise PanelError.other_factors(lacking, unknown)
     if given.periods.dtype != names.period_type:
         raise PanelError.other_key_type(
-            "period", names.period, given.periods.dtype, names.period_type, "factor_covariance"
+            "period", names.period, given.periods.dtype, names.period_type, COVARIANCE
         )
     order = [given.factors.index(name) for name in factors]
     return Covariances(given.periods, factors, given.blocks[:, order][:, :, order])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -213,41 +212,39 @@ class Positions:
         labels, owners = numbers.labels, _Owners.of(weights)
         finder, periods = _Finder(len(labels)), keys_of(own.periods)
         slices = [columns.slices(own.periods) for columns in panels]
-        of_bench = None if benchmark is None else benchmark.slices(own.periods)
-        for t, (start, end) in enumerate(pairwise(own.starts)):
-            rows = slice(start, end)
-            theirs = slice(0, 0) if of_bench is None else of_bench[t]
-            in_bench = own.assets[:0] if benchmark is None else benchmark.assets[theirs]
-            held = finder.distinct(own.assets[rows], in_bench)
+        of_bench = [] if benchmark is None else benchmark.slices(own.periods)
+        for t, key in enumerate(periods):
+            rows = slice(int(own.starts[t]), int(own.starts[t + 1]))
+            mine, theirs = _Weighed.of(own, rows), _Weighed.of(own, slice(0, 0))
+            if benchmark is not None:
+                theirs = _Weighed.of(benchmark, of_bench[t])
+            held = finder.distinct(mine.assets, theirs.assets)
             owner, portfolios = owners.of_rows(rows)
-            matrix, positions = _matrix(
-                finder.places(held, own.assets[rows]), owner, own.numbers[0][rows], len(held)
-            )
-            if np.count_nonzero(positions) != end - start:
-                self.weights.raise_repeats(weights[start:end])
+            matrix, positions = self._matrix(self.weights, mine, owner, finder, held)
             bench_weights = None
-            if benchmark is not None and self.benchmark is not None:
-                place = finder.places(held, in_bench)
-                row, there = _matrix(place, 0, benchmark.numbers[0][theirs], len(held))
-                if np.count_nonzero(there) != len(in_bench):
-                    self.benchmark.raise_repeats(benchmark.rows[theirs])
+            if self.benchmark is not None:
+                row, there = self._matrix(self.benchmark, theirs, 0, finder, held)
                 bench_weights, positions = row[0], positions | there
             found = [
                 c.rows_of(held, some[t], finder) for c, some in zip(panels, slices, strict=True)
             ]
-            exposures, values = self._arrays(panels, found)
-            yield Held(
-                own.periods.slice(t, 1),
-                periods[t],
-                portfolios,
-                matrix,
-                bench_weights,
-                positions,
-                exposures,
-                values,
-                held,
-                labels,
-            )
+            arrays = self._arrays(panels, found)
+            label = own.periods.slice(t, 1)
+            weighed = matrix, bench_weights, positions
+            yield Held(label, key, portfolios, *weighed, *arrays, held, labels)
+
+    @staticmethod
+    def _matrix(
+        table: Weights, given: _Weighed, owner: Integers | int, finder: _Finder, held: Integers
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Give the weights (p, n) of portfolios that own positions, and whether there is one."""
+        size = (1 + int(np.max(owner, initial=0)), len(held))
+        place = finder.places(held, given.assets)
+        matrix, positions = np.zeros(size), np.zeros(size, dtype=bool)
+        matrix[owner, place], positions[owner, place] = given.weights, True
+        if np.count_nonzero(positions) != len(place):
+            table.raise_repeats(given.rows)
+        return matrix, positions
 
     def _arrays(self, panels: list[_Columns], found: list[_Rows]) -> tuple[FloatArray, FloatArray]:
         """Give exposures (k, n) and other values (v, n) of the held assets."""
@@ -267,16 +264,6 @@ class Positions:
         for columns, own in zip(panels[1:], found[1:], strict=True):
             values += [own.take(column, np.nan) for column in columns.numbers]
         return exposures, np.array(values).reshape(len(values), rows.n)
-
-
-def _matrix(
-    place: Integers, owner: Integers | int, weights: FloatArray, n: int
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Give the weights (p, n) of portfolios that own positions, and whether there is one."""
-    size = (1 + int(np.max(owner, initial=0)), n)
-    matrix, positions = np.zeros(size), np.zeros(size, dtype=bool)
-    matrix[owner, place], positions[owner, place] = weights, True
-    return matrix, positions
 
 
 def _one_hot(codes: Integers, size: int) -> FloatArray:
@@ -360,6 +347,20 @@ class _Columns:
             return _Rows(len(held), rows.start, None)
         index = finder.places(assets, held)
         return _Rows(len(held), rows.start, np.where(index < 0, NOWHERE, index + rows.start))
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """Rows (m) of weights of one period: numbers of their assets, and the weights."""
+
+    rows: pl.DataFrame
+    assets: Integers
+    weights: FloatArray
+
+    @classmethod
+    def of(cls, columns: _Columns, rows: slice) -> _Weighed:
+        """Take some rows of a block."""
+        return cls(columns.rows[rows], columns.assets[rows], columns.numbers[0][rows])
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,13 +45,14 @@ class Covariances:
     blocks: FloatArray
 
 
-def read_covariances(covariance: AnyFrame) -> Covariances:
+def read_covariances(covariance: AnyFrame, argument: str = ARGUMENT) -> Covariances:
     """Collect a frame like that of ``factor_covariance``, rows in any order.
 
     The period is the column called "period", else the first besides "factor". Raises PanelError if
     a column is missing or of a wrong type, or a period is not a symmetric block of all factors.
+    ``argument``: what messages call the frame.
     """
-    return _blocks(_read(covariance))
+    return _blocks(_read(covariance, argument))
 
 
 def read_covariance(covariance: AnyFrame, at: object = None) -> Covariances:
@@ -85,14 +86,14 @@ class _Table:
     factors: tuple[str, ...]
 
 
-def _read(covariance: AnyFrame) -> _Table:
+def _read(covariance: AnyFrame, argument: str = ARGUMENT) -> _Table:
     """Check the columns and the keys."""
-    frame = as_frame(covariance, list, ARGUMENT, others="need").lazy().collect()
+    frame = as_frame(covariance, list, argument, others="need").lazy().collect()
     names = frame.columns
     column = key_column(PERIOD, None, _not_factors(frame) or [PERIOD], 0)
     for role, name in ((PERIOD, column), (FACTOR, FACTOR)):
         if name not in names:
-            raise PanelError.missing_columns(role, [name], names, ARGUMENT)
+            raise PanelError.missing_columns(role, [name], names, argument)
     parts = {part.name: part for part in frame.get_columns()}
     periods, owners = parts.pop(column), parts.pop(FACTOR)
     check_key_type("period", column, periods.dtype)
@@ -106,7 +107,7 @@ def _read(covariance: AnyFrame) -> _Table:
         if not holds_numbers(part.dtype):
             raise PanelError.not_numeric("factor", name, part.dtype)
     if not parts:
-        raise PanelError("covariance has no column of a factor, expected one for each")
+        raise PanelError(f"{argument} has no column of a factor, expected one for each")
     # Under names of our own: Polars would read a name such as "^x$" as a pattern.
     columns = [part.alias(f"c{i}") for i, part in enumerate(parts.values())]
     rows = pl.DataFrame([periods.alias(PERIOD), owners.alias(FACTOR), *columns])

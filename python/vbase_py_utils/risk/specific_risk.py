@@ -150,21 +150,11 @@ def specific_risk(
     >>> risk["specific_risk"].round(4).to_list()
     [None, None, None, None, 0.0354, 0.01]
     """
-    check_half_life("half_life", half_life)
-    check_half_life("regime_half_life", regime_half_life, optional=True)
-    check_history({"lags": lags}, min_periods)
-    check_number("cut", cut, "a number >= 1", at_least=1, at_most=float("inf"))
+    options = _options(half_life, lags, min_periods, cut, regime_half_life)
     in_order = check_flag("sorted_by_period", sorted_by_period)
     if (exposures is None) != (panel is None):
         given, other = ("exposures", "panel") if panel is None else ("panel", "exposures")
         raise ValueError(f"{given} is given without {other}, expected both or neither")
-    options = VarianceOptions(
-        float(half_life),
-        int(lags),
-        int(min_periods),
-        float(cut),
-        None if regime_half_life is None else float(regime_half_life),
-    )
     names = {PERIOD: check_name("period", period), ASSET: check_name("asset", asset)}
     rows, names = _source(specific_returns, names)
     ours = isinstance(specific_returns, CrossSectionFits)
@@ -193,6 +183,23 @@ def specific_risk(
     else:
         answer = forecast.of_query(rows)
     return answer.rename(names)
+
+
+def _options(
+    half_life: float, lags: int, min_periods: int, cut: float, regime_half_life: float | None
+) -> VarianceOptions:
+    """Check the numbers among the arguments."""
+    check_half_life("half_life", half_life)
+    check_half_life("regime_half_life", regime_half_life, optional=True)
+    check_history({"lags": lags}, min_periods)
+    check_number("cut", cut, "a number >= 1", at_least=1, at_most=float("inf"))
+    return VarianceOptions(
+        float(half_life),
+        int(lags),
+        int(min_periods),
+        float(cut),
+        None if regime_half_life is None else float(regime_half_life),
+    )
 
 
 def _source(
