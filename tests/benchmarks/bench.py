@@ -262,6 +262,7 @@ def report(options):
         other_panels(n, k, max(3, t // fewer), options.repetitions)
     growth(options.quick, options.repetitions)
     bench_risk.forecasts_of_risk(options.quick, max(1, options.repetitions // 2))
+    bench_risk.of_portfolios(options.quick, max(1, options.repetitions // 2))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,17 @@ from statistics import median
 import memory
 import numpy as np
 import polars as pl
+import workloads
 from timing import ratio, table, time_in_turn
 
-from vbase_py_utils import factor_covariance, specific_risk
+from vbase_py_utils import (
+    attribution,
+    factor_covariance,
+    factor_exposures,
+    fit_cross_sections,
+    portfolio_risk,
+    specific_risk,
+)
 
 HALF_LIFE, REGIME = 84, 42
 
@@ -130,6 +138,42 @@ def forecasts_of_risk(quick, repetitions):
         [size, "integer assets", "text assets"],
         [["peak memory of `specific_risk` over the panel", *peaks]],
     )
+
+
+def of_portfolios(quick, repetitions):
+    """Print CPU times of risk and attribution, per portfolio and period."""
+    n_assets, n_factors, n_periods = (500, 10, 5) if quick else (5000, 60, 100)
+    panel = workloads.balanced(n_assets, n_factors, n_periods)
+    fits = fit_cross_sections(panel.frame, panel.exposures, huber_t=np.inf)
+    names = panel.exposures
+    blocks = pl.DataFrame(
+        {"period": np.repeat(np.arange(n_periods), n_factors), "factor": names * n_periods}
+    ).hstack([pl.Series(name, np.tile(row, n_periods)) for name, row in
+              zip(names, 1e-4 * np.eye(n_factors), strict=True)])  # fmt: skip
+    keys = panel.frame.select("period", "asset")
+    risks = keys.with_columns(specific_risk=0.02)
+    rows = []
+    for count, held in ((1, n_assets), (20, n_assets), (20, n_assets // 20)):
+        weights = pl.concat(
+            keys.filter((pl.col("asset") + i) % n_assets < held).with_columns(
+                portfolio=pl.lit(f"p{i:02}"), weight=1 / held
+            )
+            for i in range(count)
+        ).sort("period", "portfolio", maintain_order=True)
+        lazy = portfolio_risk(weights.lazy(), panel.frame, fits, blocks, risks)
+        calls = {
+            "factor_exposures": lambda w=weights: factor_exposures(w, panel.frame, fits),
+            "summary": lambda r=lazy: r.summary.collect(),
+            "all frames": lambda w=weights: portfolio_risk(w, panel.frame, fits, blocks, risks),
+            "attribution": lambda w=weights: attribution(fits, w, panel.frame),
+        }
+        times = time_in_turn(calls, repetitions, time.process_time)
+        each = 1000 / count / n_periods
+        shown = (f"{each * median(times[name]):.2f} ms" for name in calls)
+        rows.append([f"{count} portfolios of {held} assets", *shown])
+    title = f"{n_assets} assets x {n_factors} factors, per portfolio and period"
+    header = ["`factor_exposures`", "`portfolio_risk`, summary", "all frames", "`attribution`"]
+    table([title, *header], rows)
 
 
 def print_times(title, calls, repetitions):

@@ -67,6 +67,12 @@ pairs = fits.factor_returns.select(BETAS).corr().to_numpy()
 pairs[range(4), range(4)] = 0
 assert abs(pairs).max() < 0.3 and abs(pairs).argmax() in (1, 4) and pairs[0, 1] > 0
 assert page.stat().st_size < 3e6
+own = {row['portfolio']: row for row in shares.to_dicts()}
+assert shares['beta_MktRF'].min() > 0.44
+assert 0.35 < own['S1V3']['beta_SMB'] < 0.45 and 0.22 < own['S5M1']['beta_Mom'] < 0.28
+assert set(shares['portfolio'].tail(3)) == {'Utils', 'Enrgy', 'Telcm'}
+assert shares['specific'].tail(3).min() > 0.35
+assert shares.select(pl.sum_horizontal(*BETAS, 'specific')).to_series().sub(1).abs().max() < 1e-12
 """,
     "polars_lazy_queries": """
 sums = sunk.select(pl.sum(EXPOSURES[1:])).row(0, named=True)
@@ -74,7 +80,16 @@ assert sums['value'] > 0.4 and max(abs(sums['momentum']), abs(sums['volatility']
 assert correlation > 0.98
 """,
     "risk_model": """
-assert of_market['lower'].item() < of_market['bias'].item() < of_market['upper'].item()
+of = of_portfolios
+assert of.height == 3
+assert ((of['lower'] < of['bias']) & (of['bias'] < of['upper'])).all()
+own = risk.summary.filter(portfolio='market')
+assert (own['beta'] - 1).abs().max() < 1e-9 and own['active_risk'].max() < 1e-9
+assert parts.returns['unattributed'].abs().max() < 1e-12
+whole = parts.linked.group_by('portfolio', maintain_order=True).agg(pl.sum('contribution'))
+assert (whole['contribution'] - compounded['compounded']).abs().max() < 1e-12
+assert correlation > 0.98 and abs(sums['contribution'][0] - sums['true'][0]) < 0.02
+assert not page.exists()
 for column in ('bias', 'bias without'):
     assert tested[column].is_between(0.9, 1.1).all()
 assert (tested['mrad'] < tested['mrad without']).all()

@@ -20,6 +20,7 @@ from vbase_py_utils.risk.positions import Held, keys_of
 ONLY = "portfolio"
 # Numbers of a block of answers, 8 MB.
 MOST_NUMBERS = 2**20
+LONG_RUN = 500
 
 # Frames of an answer by name, for some periods, in the order of time.
 Frames: TypeAlias = dict[str, pl.DataFrame]
@@ -47,7 +48,7 @@ def at_once(run: Run, schemas: Mapping[str, pl.Schema]) -> Frames:
     for frames in run(frozenset(schemas)):
         for name, frame in frames.items():
             parts[name].append(frame)
-    return {name: pl.concat(some, rechunk=True) for name, some in parts.items()}
+    return {name: pl.concat(some) for name, some in parts.items()}
 
 
 def key_schema(weights: Weights, *, asset: bool = False) -> dict[str, pl.DataType]:
@@ -83,15 +84,23 @@ def key_columns(
         for one, some in zip(kept, counts, strict=True)
     ]
     each = np.concatenate(counts)
-    of_period = np.repeat(np.arange(len(kept)), [some.sum() for some in counts])
-    periods = pl.concat([one.period for one in kept]).gather(of_period)
-    portfolios = pl.concat(labels).gather(np.repeat(np.arange(len(each)), each))
+    periods = repeated(pl.concat([one.period for one in kept]), [some.sum() for some in counts])
+    portfolios = repeated(pl.concat(labels), each)
     return [periods.alias(names.period), portfolios.alias(names.portfolio)]
 
 
 def as_columns(values: Mapping[str, FloatArray]) -> list[pl.Series]:
     """Make columns of numbers, null where NaN."""
     return [pl.Series(name, v, dtype=pl.Float64, nan_to_null=True) for name, v in values.items()]
+
+
+def repeated(labels: pl.Series, counts: Sequence[int] | Integers) -> pl.Series:
+    """Give every label so many times."""
+    if sum(counts) < LONG_RUN * len(labels):
+        return labels.gather(np.repeat(np.arange(len(labels)), counts))
+    # A long run is much faster to fill than to gather.
+    runs = [labels.new_from_index(i, int(n)) for i, n in enumerate(counts)]
+    return pl.concat([labels[:0], *runs])
 
 
 class PeriodIndex:

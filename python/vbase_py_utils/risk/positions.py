@@ -41,7 +41,7 @@ class Held:
     positions
         (p, n) whether the asset is in the portfolio or in the benchmark.
     exposures
-        (k, n), NaN where missing.
+        (k, n), NaN where missing. The next period takes their room.
     values
         (v, n) of the other columns that are asked for, NaN where missing.
     numbers, labels
@@ -210,7 +210,7 @@ class Positions:
             keys = frame.names.keys
             check_repeats(columns.rows, columns.assets, columns.starts, keys, partial=True)
         labels, owners = numbers.labels, _Owners.of(weights)
-        finder, periods = _Finder(len(labels)), keys_of(own.periods)
+        finder, periods, room = _Finder(len(labels)), keys_of(own.periods), _Room()
         slices = [columns.slices(own.periods) for columns in panels]
         of_bench = [] if benchmark is None else benchmark.slices(own.periods)
         for t, key in enumerate(periods):
@@ -228,7 +228,7 @@ class Positions:
             found = [
                 c.rows_of(held, some[t], finder) for c, some in zip(panels, slices, strict=True)
             ]
-            arrays = self._arrays(panels, found)
+            arrays = self._arrays(panels, found, room)
             label = own.periods.slice(t, 1)
             weighed = matrix, bench_weights, positions
             yield Held(label, key, portfolios, *weighed, *arrays, held, labels)
@@ -246,11 +246,13 @@ class Positions:
             table.raise_repeats(given.rows)
         return matrix, positions
 
-    def _arrays(self, panels: list[_Columns], found: list[_Rows]) -> tuple[FloatArray, FloatArray]:
+    def _arrays(
+        self, panels: list[_Columns], found: list[_Rows], room: _Room
+    ) -> tuple[FloatArray, FloatArray]:
         """Give exposures (k, n) and other values (v, n) of the held assets."""
         panel, rows = panels[0], found[0]
         first, sizes = int(self.intercept), list(map(len, self.frames[0].families.values()))
-        exposures = np.empty((first + self.n_exposures + sum(sizes), rows.n))
+        exposures = room.array(first + self.n_exposures + sum(sizes), rows.n)
         if self.intercept:
             exposures[0] = 1.0
         for j in range(self.n_exposures):
@@ -391,6 +393,19 @@ class _Owners:
             return 0, None
         owner = self.owner[rows]
         return owner - owner[0], self.portfolios[int(owner[0]) : int(owner[-1]) + 1]
+
+
+class _Room:
+    """Memory for an array of every period: fresh megabytes cost as much as what is done in them."""
+
+    def __init__(self) -> None:
+        self.numbers = np.empty(0)
+
+    def array(self, k: int, n: int) -> FloatArray:
+        """Give an array (k, n) of anything; the one before is lost."""
+        if self.numbers.size < k * n:
+            self.numbers = np.empty(k * n)
+        return self.numbers[: k * n].reshape(k, n)
 
 
 class _Finder:
