@@ -22,6 +22,7 @@ from workloads import balanced
 # As many rows as Polars' own sink puts into a group.
 GROUP_ROWS = 100_000
 PERIODS_AT_ONCE = 50
+ATTRIBUTED = {"quick": (60, 3, 60), "full": (5000, 60, 2500)}
 SIZES = {"quick": (60, 3, 200, 100), "full": (3000, 10, 7000, 1000)}
 
 
@@ -40,12 +41,23 @@ def write_panel(file, n_assets, n_factors, periods):
 
 def one_pass(files, exposures, frame):
     """Write one of the answer's frames to a file beside the panel."""
-    from vbase_py_utils import factor_returns, fit_cross_sections, sink_file, specific_risk
+    from vbase_py_utils import (
+        attribution,
+        factor_returns,
+        fit_cross_sections,
+        sink_file,
+        specific_risk,
+    )
 
     arguments = {"weights": "weight", "sorted_by_period": True}
     panel = pl.scan_parquet(files)
     if frame == "factor_returns":
         answer = factor_returns(panel, exposures, **arguments)
+    elif frame == "attribution":
+        fits = fit_cross_sections(panel, exposures, **arguments)
+        weights = panel.select("period", "asset", weight=pl.lit(1e-4))
+        attribution(fits, weights, panel, sorted_by_period=True).collect()
+        return
     elif frame == "specific_risk":
         fits = fit_cross_sections(panel, exposures, **arguments)
         answer = specific_risk(fits, exposures=exposures[:2], panel=panel, sorted_by_period=True)
@@ -77,14 +89,35 @@ def ways(file, exposures):
     }
 
 
+def attribute(folder, n_assets, n_factors, n_periods):
+    """Print the peak of lazy fits and of the attribution of a portfolio of all assets."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        file = Path(place) / "panel.parquet"
+        exposures = write_panel(file, n_assets, n_factors, range(n_periods))
+        took = f"{peak([file], exposures, 'attribution'):.0f} MB"
+        shape = f"{n_assets} x {n_factors} x {n_periods}"
+        size = f"{n_assets * n_periods * (n_factors + 4) * 8 / 1e9:.2f} GB"
+        table(
+            ["assets x exposures x periods", "in memory", "peak of attribution"],
+            [[shape, size, took]],
+        )
+
+
 def main(arguments=None):
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small panels: that it runs, no more")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where to put the temporary folder")
+    parser.add_argument(
+        "--attribution", action="store_true", help="attribution alone, of a panel of 6 GB"
+    )
     options = parser.parse_args(arguments)
-    n_assets, n_factors, n_periods, n_fitting = SIZES["quick" if options.quick else "full"]
+    size = "quick" if options.quick else "full"
+    if options.attribution:
+        attribute(options.folder, *ATTRIBUTED[size])
+        return
+    n_assets, n_factors, n_periods, n_fitting = SIZES[size]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         halves = [Path(folder) / f"{half}.parquet" for half in range(2)]
         for half, file in enumerate(halves):

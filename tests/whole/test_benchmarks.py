@@ -26,6 +26,9 @@ def test_the_benchmark_of_memory_runs_and_prints_its_tables(capsys, tmp_path):
     assert printed.count("specific_returns") == printed.count("specific_risk") == 2
     assert "read, then eager" in printed
     assert list(tmp_path.iterdir()) == []
+    bench_memory.main(["--quick", "--attribution", "--folder", str(tmp_path)])
+    assert "60 x 3 x 60" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_panels_that_are_written_are_those_of_the_workload(tmp_path):
