@@ -170,8 +170,8 @@ def of_portfolios(quick, repetitions):
         times = time_in_turn(calls, repetitions, time.process_time)
         each = 1000 / count / n_periods
         shown = (f"{each * median(times[name]):.2f} ms" for name in calls)
-        rows.append([f"{count} portfolios of {held} assets", *shown])
-    title = f"{n_assets} assets x {n_factors} factors, per portfolio and period"
+        rows.append([f"{count} x {held} assets", *shown])
+    title = f"portfolios in {n_assets} assets x {n_factors} factors, per portfolio and period"
     header = ["`factor_exposures`", "`portfolio_risk`, summary", "all frames", "`attribution`"]
     table([title, *header], rows)
 

@@ -140,7 +140,7 @@ def collected(query: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
 
 def collected_as(query: pl.LazyFrame, names: Mapping[str, str]) -> Iterator[pl.DataFrame]:
-    """Do so for columns that get other ``names``: from theirs inside to the user's.
+    """Run a query and give its rows in pieces, columns renamed: ``names`` maps new names to old.
 
     Renaming, like any step that computes, would hold dozens of batches in Polars' engine.
     """

@@ -77,7 +77,7 @@ Kept = TypeVar("Kept", bound=OfPeriod)
 def key_columns(
     weights: Weights, kept: Sequence[OfPeriod], counts: Sequence[Integers]
 ) -> list[pl.Series]:
-    """Give the columns of period and portfolio, with so many rows for each portfolio."""
+    """Give the columns of period and portfolio; ``counts``: the rows of each portfolio."""
     names = weights.names
     labels = [
         pl.Series([ONLY] * len(some)) if one.portfolios is None else one.portfolios
@@ -95,7 +95,7 @@ def as_columns(values: Mapping[str, FloatArray]) -> list[pl.Series]:
 
 
 def repeated(labels: pl.Series, counts: Sequence[int] | Integers) -> pl.Series:
-    """Give every label so many times."""
+    """Repeat each label ``counts`` times."""
     if sum(counts) < LONG_RUN * len(labels):
         return labels.gather(np.repeat(np.arange(len(labels)), counts))
     # A long run is much faster to fill than to gather.

@@ -11,7 +11,7 @@ from vbase_py_utils.kernel.specific_variance import Integers
 from vbase_py_utils.keys import ASSET, PERIOD, check_values
 
 NUMBER = "number"
-# A table of whole numbers may have so many times more places than there are rows.
+# How many times more places than rows a table of whole numbers may have.
 SPARSE = 4
 # NumPy has no such numbers.
 WIDE = (pl.Int128, pl.UInt128)
