@@ -54,6 +54,20 @@ def huber(X, y, w=None, t=1.345, tol=1e-12, max_iter=20_000) -> Fit:
     return Fit(coefficients(b), s, weights, "max_iter")
 
 
+def change_of_a_step(X, y, w, b, t=1.345):
+    """The largest change of a fitted value by one step of IRLS from b, in scales: 0 at a solution.
+
+    IRLS itself may go round in a circle about a solution and never reach it.
+    """
+    root = np.sqrt(w)
+    Xs, ys = X * root[:, None], y * root
+    u = ys - Xs @ b
+    s = np.median(np.abs(u)) / NORMAL_QUARTILE
+    weights = np.array([1.0 if abs(z) <= t else t / abs(z) for z in u / s])
+    step = _least_squares(Xs * np.sqrt(weights)[:, None], np.sqrt(weights) * u)
+    return np.abs(Xs @ step).max() / s
+
+
 def std_errors(X, y, w, fit: Fit, t=1.345, cov_type="HC2"):
     """Standard errors at the fit: HC2, the sandwich with n / (n - k), or Huber's H1."""
     return np.sqrt(np.diag(covariance(X, y, w, fit, t, cov_type)))

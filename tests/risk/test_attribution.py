@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,110 @@ def test_linked_contributions_add_up_to_the_compounded_return(given, benchmark):
         assert parts["volatility_contribution"].sum() == pytest.approx(sd, rel=1e-12)
         factors = [*given.fits.estimated.factors, "specific", "unattributed"]
         assert parts["factor"].to_list() == factors
+
+
+def losing(n_periods, **columns):
+    """An asset that loses a tenth in every period, held alone, beside others."""
+    panel = pl.DataFrame(
+        {
+            "period": np.repeat(np.arange(n_periods), 3),
+            "asset": ["A", "B", "C"] * n_periods,
+            "value": np.tile([1.0, 2.0, 4.0], n_periods),
+            "return": np.tile([-0.1, 0.05, 0.02], n_periods),
+        }
+    ).with_columns(**columns)
+    weights = panel.filter(asset="A").select("period", "asset", weight=pl.lit(1.0))
+    return fit_cross_sections(panel, ["value"], huber_t=np.inf), weights, panel
+
+
+@pytest.mark.parametrize("n_periods", [300, 345, 400, 2000])
+def test_linking_keeps_its_digits_when_everything_is_lost(n_periods):
+    fits, weights, panel = losing(n_periods)
+    sums = attribution(fits, weights, panel).linked["contribution"].sum()
+    assert sums == pytest.approx(0.9**n_periods - 1, rel=1e-10)
+    benchmark = weights.with_columns(asset=pl.lit("C"), weight=0.5)
+    active = attribution(fits, weights, panel, benchmark=benchmark).linked["contribution"].sum()
+    assert active == pytest.approx(0.9**n_periods - 1.01**n_periods, rel=1e-10)
+
+
+def test_a_return_of_minus_one_is_seen_beside_any_benchmark():
+    for other in (0.035, 0.1, -0.3, 1 / 3):
+        fits, weights, panel = losing(
+            4, **{"return": pl.when(asset="A").then(-1.0).otherwise(other)}
+        )
+        benchmark = weights.with_columns(asset=pl.lit("B"))
+        with pytest.raises(PanelError, match="return of the portfolio is -1 or less in 4 periods"):
+            attribution(fits, weights, panel, benchmark=benchmark)
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^portfolio$", "^p.*$", "row", "x0", ""])
+def test_a_column_of_portfolios_may_have_any_other_name(given, name):
+    weights = given.weights.rename({"portfolio": name})
+    answer = attributed(given, weights=weights, portfolio=name)
+    plain = attributed(given)
+    for frame in FRAMES:
+        expected = getattr(plain, frame)
+        ours = getattr(answer, frame)
+        assert ours.columns == [name if c == "portfolio" else c for c in expected.columns]
+        ours = pl.DataFrame(dict(zip(expected.columns, ours.get_columns(), strict=True)))
+        assert_frame_equal(ours, expected)
+
+
+def test_names_of_columns_of_the_answer_are_taken(given):
+    for name in ("total", "factors", "n_uncovered", "factor", "exposure", "contribution"):
+        weights = given.weights.rename({"portfolio": name})
+        with pytest.raises(PanelError, match=f"portfolio column is named '{name}'|'{name}'"):
+            attributed(given, weights=weights, portfolio=name)
+
+
+def test_a_period_to_come_is_not_linked_for_the_benchmark_itself():
+    """What is held is judged by itself, not by the difference, which is nothing."""
+    fits, weights, panel = losing(4, **{"return": pl.when(period=3).then(None).otherwise("return")})
+    answer = attribution(fits, weights, panel, benchmark=weights)
+    last = answer.returns.filter(period=3)
+    returns = ["total", "portfolio_return", "benchmark_return"]
+    assert last.select(returns).null_count().row(0) == (1, 1, 1)
+    # Only one of two assets of each has a return.
+    some = pl.DataFrame({"period": [0] * 2, "asset": ["A", "B"], "weight": [0.5, 0.5]})
+    bench = some.with_columns(asset=pl.Series(["A", "C"]))
+    lost = panel.with_columns(pl.when(pl.col("asset") == "A").then("return").alias("return"))
+    row = attribution(fits, some, lost, benchmark=bench).returns.select(returns).row(0)
+    assert row == pytest.approx((0, -0.05, -0.05))
+
+
+def test_a_benchmark_has_rows_in_every_period(given):
+    bench = given.benchmark.filter(pl.col("period") != 20)
+    for weights in (given.weights, given.weights.lazy()):
+        with pytest.raises(
+            PanelError, match="benchmark has no rows for a period of the weights, 20"
+        ):
+            attributed(given, weights=weights, benchmark=bench).collect()
+
+
+def test_results_can_be_sent_to_another_process(given):
+    answer = pickle.loads(pickle.dumps(attributed(given)))
+    assert_frame_equal(answer.linked, attributed(given).linked)
+    assert answer.collect() is answer
+
+
+def test_later_periods_change_no_bit_of_earlier_ones(rng):
+    """Many assets, in another order in every period."""
+    panel = market(rng, gaps=False).panel
+    big = pl.concat(
+        panel.with_columns(pl.col("asset") + f"-{i}", pl.col("return") * (1 + i / 10))
+        for i in range(20)
+    )
+    fits = fit_cross_sections(big, ["value", "size"], **MODEL)
+    weights = big.select("period", "asset", weight=pl.col("size") / 280)
+    weights = weights.sample(fraction=0.6, shuffle=True, seed=3).sort("period", maintain_order=True)
+    bench = big.select("period", "asset", weight=pl.lit(1 / 280))
+    whole = attribution(fits, weights, big, benchmark=bench)
+    for t in (0, 3, 12):
+        early = weights.filter(pl.col("period") <= t)
+        part = attribution(fits, early, big, benchmark=bench)
+        for frame in ("returns", "factors"):
+            before = getattr(whole, frame).filter(pl.col("period") <= t)
+            assert_frame_equal(getattr(part, frame), before, check_exact=True)
 
 
 def test_a_factor_portfolio_has_the_return_of_the_factor(whole):

@@ -343,7 +343,7 @@ def test_arguments_out_of_range(rng, arguments, message):
         factor_covariance(wide(rng), **arguments)
 
 
-@pytest.mark.parametrize("name", ["period", "position", "^x.*$", "*", "c0"])
+@pytest.mark.parametrize("name", ["period", "position", "^x.*$", "*", "c0", ""])
 def test_factors_may_have_any_other_name(rng, name):
     returns = wide(rng)
     renamed = returns.rename({"period": "day", "x": name})

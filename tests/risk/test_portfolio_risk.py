@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from vbase_py_utils import (
     portfolio_risk,
 )
 from vbase_py_utils.fit import one_pass
+from vbase_py_utils.risk import answers, portfolio
 
 DATA = Path(__file__).parent / "data"
 KEYS = ["period", "portfolio"]
@@ -302,6 +304,61 @@ def test_what_is_not_known_is_null_and_covered_says_so(whole):
     assert risk_with(whole, weights=weights, covariance=early).summary["risk"].item() is None
     late = weights.with_columns(period=pl.lit(99, pl.Int64))
     assert risk_with(whole, weights=late).summary.row(0)[2:] == (None, None, None, 0.0)
+
+
+def test_a_matrix_that_is_not_a_covariance_has_no_risk():
+    keys = {"period": [1, 1], "asset": ["A", "B"]}
+    panel = pl.DataFrame({**keys, "return": [0.1, 0.2], "x": [1.0, 0.0], "y": [0.0, 1.0]})
+    fits = fit_cross_sections(panel, ["x", "y"])
+    matrix = {"period": [1, 1], "factor": ["x", "y"], "x": [1e-4, 2e-4], "y": [2e-4, 1e-4]}
+    specific = pl.DataFrame({**keys, "specific_risk": [0.02, 0.02]})
+    weights = pl.DataFrame({**keys, "weight": [1.0, -1.0]})
+    risk = portfolio_risk(weights, panel, fits, pl.DataFrame(matrix), specific)
+    assert risk.summary.row(0)[2:] == (None, None, None, 1.0)
+    assert risk.factors["contribution"].null_count() == 3
+
+
+def test_an_exposure_that_is_rounding_needs_no_covariance(whole):
+    unknown = whole.covariance.with_columns(
+        pl.when(pl.col("factor") != "intercept").then(pl.exclude("period", "factor", "intercept")),
+        pl.lit(None, pl.Float64).alias("intercept"),
+    ).select(whole.covariance.columns)
+    keys = {"period": [20] * 3, "asset": ["a00", "a03", "a06"]}  # of one sector
+    weights = pl.DataFrame({**keys, "weight": [0.1, 0.2, -0.3]})
+    assert sum(weights["weight"]) != 0
+    risk = risk_with(whole, weights=weights, covariance=unknown)
+    assert risk.summary["risk"].null_count() == 0
+
+
+def test_what_nobody_asks_for_is_not_kept(whole, monkeypatch):
+    """The summary in one pass keeps a few numbers of each period, not its assets."""
+    kept = []
+    original = answers.in_blocks
+
+    def spy(stream, size):
+        for some in original(stream, size):
+            kept.extend(some)
+            yield some
+
+    monkeypatch.setattr(portfolio, "in_blocks", spy)
+    risk_with(whole, weights=whole.weights.lazy(), benchmark=whole.benchmark).summary.collect()
+    assert len(kept) == N_PERIODS - FIRST
+    for one in kept:
+        arrays = [one.positions, one.numbers, one.own.weights, one.active.weights]
+        assert all(array.size == 0 and array.base is None for array in arrays[1:])
+        assert one.positions.size == 0
+
+
+def test_results_can_be_sent_to_another_process(whole):
+    risk = pickle.loads(pickle.dumps(risk_with(whole)))
+    assert_frame_equal(risk.factors, risk_with(whole).factors)
+
+
+@pytest.mark.parametrize("name", ["share", "risk", "beta", "marginal", "covered", "volatility"])
+def test_names_of_columns_of_the_answer_are_taken(whole, name):
+    weights = whole.weights.rename({"portfolio": name})
+    with pytest.raises(PanelError, match=f"'{name}'"):
+        risk_with(whole, weights=weights, portfolio=name, benchmark=whole.benchmark)
 
 
 def test_small_frames(whole):

@@ -20,7 +20,7 @@ class Attributed:
     Attributes
     ----------
     total
-        (p,) returns; NaN if nothing held has a return.
+        (p,) returns; NaN if unknown.
     exposures
         (p, k) of what is covered.
     contributions
@@ -45,7 +45,7 @@ def attributed(
     fitted_returns: FloatArray,
     returns: FloatArray,
     factor_returns: FloatArray,
-    beside: FloatArray | None = None,
+    beside: FloatArray,
 ) -> Attributed:
     """Split the returns of portfolios into those of factors, specific ones and the rest.
 
@@ -63,7 +63,8 @@ def attributed(
     factor_returns
         (k,), NaN where a factor has none.
     beside
-        (p,) returns that holdings do not explain, such as those of trades; ``None``: zero.
+        (p,) returns that holdings do not explain, such as those of trades; NaN if the total is
+        unknown.
     """
     no_return = np.isnan(factor_returns)
     f = np.where(no_return, 0.0, factor_returns)
@@ -77,17 +78,12 @@ def attributed(
     earned = np.where(there, returns, 0.0)
     # What a return differs by from the one that was fitted is nobody's.
     apart = np.where(known, returns - fitted_returns, earned)
-    rest = weights @ apart
-    total = weights @ earned
-    if beside is not None:
-        rest, total = rest + beside, total + beside
+    rest, total = weights @ apart + beside, weights @ earned + beside
     parts = np.column_stack([x * f, own @ np.where(known, specific, 0.0), rest])
     held = weights != 0
     if failed:
         parts[:, :-1] = np.nan
-    nothing = ~(held & there).any(axis=1) & held.any(axis=1)
-    if beside is None:
-        total[nothing], parts[nothing] = np.nan, np.nan
+    parts[np.isnan(total)] = np.nan
     return Attributed(
         total, x, parts, share_covered(weights, known), np.count_nonzero(held & ~known, axis=1)
     )

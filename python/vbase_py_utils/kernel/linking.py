@@ -14,10 +14,11 @@ def carino_factors(returns: FloatArray, benchmark: FloatArray) -> FloatArray:
     up to the difference of the compounded returns. Source: Carino (1999), "Combining attribution
     effects over time", Journal of Performance Measurement 3 (4), 5-14.
     """
-    own = _ratio(returns, benchmark)
-    with np.errstate(over="ignore"):
-        whole = [np.expm1(np.log1p(r).sum()) for r in (returns, benchmark)]
-    factors: FloatArray = own / _ratio(*(np.array([total]) for total in whole))
+    own, one = np.log1p(returns).sum(), np.log1p(benchmark).sum()
+    # Of the whole, from logarithms alone: a compounded return near -1 has lost its digits.
+    apart = own - one
+    whole = np.exp(one) * (np.expm1(apart) / apart if apart != 0 else 1.0)
+    factors: FloatArray = _ratio(returns, benchmark) * whole
     return factors
 
 

@@ -18,6 +18,9 @@ from vbase_py_utils.kernel.losses import FloatArray
 
 Mask: TypeAlias = NDArray[np.bool_]
 
+# Sums this small beside their terms are zero.
+ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, slots=True)
 class Assets:
@@ -121,11 +124,15 @@ def portfolio_risks(
     F = np.where(unknown, 0.0, covariance)
     variances = np.square(np.where(known, specific_risk, 0.0))
     Fx = x @ F
-    factor_variance = np.maximum((x * Fx).sum(axis=1), 0)
+    factor_variance = (x * Fx).sum(axis=1)
+    size = np.abs(x * Fx).sum(axis=1)
     specific_variance = np.square(weights) @ variances
     lost = covered < 1
+    # A covariance that is not positive semi-definite, beyond rounding, has no risk.
+    lost |= factor_variance < -ROUNDING * size
+    factor_variance = np.maximum(factor_variance, 0)
     if unknown.any():
-        held = x != 0
+        held = np.abs(x) > ROUNDING * (np.abs(weights) @ np.abs(assets.exposures.T))
         lost |= ((held @ unknown) & held).any(axis=1)
     factor_variance[lost] = specific_variance[lost] = np.nan
     risk = np.sqrt(factor_variance + specific_variance)

@@ -8,12 +8,14 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 import polars as pl
 
+from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.one_pass import from_generator
 from vbase_py_utils.fit.results import CrossSectionFits
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.specific_variance import Integers
 from vbase_py_utils.kernel.threads import one_blas_thread
-from vbase_py_utils.risk.holdings import Weights
+from vbase_py_utils.keys import ASSET, PERIOD
+from vbase_py_utils.risk.holdings import PORTFOLIO, Weights
 from vbase_py_utils.risk.positions import Held, keys_of
 
 # What the only portfolio is called if no column names it.
@@ -31,6 +33,11 @@ def is_lazy(sources: Iterable[object]) -> bool:
     """Whether the answer is lazy: if any of its sources is."""
     frames = (s.factor_returns if isinstance(s, CrossSectionFits) else s for s in sources)
     return any(isinstance(frame, pl.LazyFrame) for frame in frames)
+
+
+def no_run(_: frozenset[str]) -> Iterator[Frames]:
+    """Give nothing: what is in memory needs no run, and keeps no frames for one."""
+    return iter(())
 
 
 def lazily(run: Run, schemas: Mapping[str, pl.Schema]) -> dict[str, pl.LazyFrame]:
@@ -51,12 +58,28 @@ def at_once(run: Run, schemas: Mapping[str, pl.Schema]) -> Frames:
     return {name: pl.concat(some) for name, some in parts.items()}
 
 
-def key_schema(weights: Weights, *, asset: bool = False) -> dict[str, pl.DataType]:
-    """Give the names and types of the keys of an answer."""
+def schema_of(
+    weights: Weights, keys: Sequence[str], columns: Mapping[str, pl.DataType]
+) -> pl.Schema:
+    """Give the schema of an answer: some keys, and other columns.
+
+    Raises PanelError if a key has the user's name of a column.
+    """
     names = weights.names
-    keys = {names.period: names.period_type}
-    keys[names.portfolio] = weights.portfolio_type or pl.String()
-    return keys | ({names.asset: names.asset_type} if asset else {})
+    known = {
+        PERIOD: (names.period, names.period_type),
+        PORTFOLIO: (names.portfolio, weights.portfolio_type or pl.String()),
+        ASSET: (names.asset, names.asset_type),
+    }
+    for key in keys:
+        if known[key][0] in columns:
+            raise PanelError.taken_name(key, known[key][0])
+    return pl.Schema({**dict(known[key] for key in keys), **columns})
+
+
+def frame_of(columns: Iterable[pl.Series]) -> pl.DataFrame:
+    """Put columns side by side; one may have an empty name."""
+    return pl.DataFrame({column.name: column for column in columns})
 
 
 class OfPeriod(Protocol):
@@ -121,7 +144,7 @@ def with_factors(
     n = len(keys[0])
     named = pl.Series("factor", list(factors), dtype=pl.String)
     turn = np.tile(np.arange(len(factors)), n // max(len(factors), 1))
-    return pl.DataFrame([*keys, named.gather(turn), *as_columns(values)])
+    return frame_of([*keys, named.gather(turn), *as_columns(values)])
 
 
 def in_blocks(kept: Iterator[Kept], size: Callable[[Kept], int]) -> Iterator[list[Kept]]:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar, Unpack, overload
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from vbase_py_utils.analyse.reading import AnyFrame, Fits, floats
 from vbase_py_utils.arguments import check_flag, check_name
@@ -26,15 +27,17 @@ from vbase_py_utils.risk.answers import (
     Run,
     as_columns,
     at_once,
+    frame_of,
     in_blocks,
     is_lazy,
     key_columns,
-    key_schema,
     lazily,
+    no_run,
+    schema_of,
     with_factors,
 )
 from vbase_py_utils.risk.exposures import HoldingArguments, read_positions
-from vbase_py_utils.risk.holdings import KeyNames, Weights
+from vbase_py_utils.risk.holdings import PORTFOLIO, KeyNames, Weights
 from vbase_py_utils.risk.options import check_factors
 from vbase_py_utils.risk.portfolio_returns import PortfolioReturns
 from vbase_py_utils.risk.positions import Held
@@ -92,7 +95,7 @@ class Attribution(Generic[Frame]):
         if isinstance(self.returns, pl.DataFrame):
             return self
         frames = at_once(self._run, self._schemas)
-        return Attribution(**frames, _run=self._run, _schemas=self._schemas)
+        return Attribution(**frames, _run=no_run, _schemas=self._schemas)
 
     def __repr__(self) -> str:
         if isinstance(self.returns, pl.LazyFrame):
@@ -213,20 +216,19 @@ def attribution(
 
     if is_lazy([fits, weights, panel, portfolio_returns, benchmark]):
         return Attribution(**lazily(run, schemas), _run=run, _schemas=schemas)
-    return Attribution(**at_once(run, schemas), _run=run, _schemas=schemas)
+    return Attribution(**at_once(run, schemas), _run=no_run, _schemas=schemas)
 
 
 def _schemas(table: Weights, *, active: bool) -> dict[str, pl.Schema]:
-    number, keys = pl.Float64(), key_schema(table)
+    number, keys = pl.Float64(), [PERIOD, PORTFOLIO]
     returns = dict.fromkeys(("total", "factors", "specific", "unattributed", "covered"), number)
     beside = dict.fromkeys(("portfolio_return", "benchmark_return"), number) if active else {}
     factors = dict.fromkeys(("exposure", "factor_return", "contribution"), number)
     both = dict.fromkeys(("contribution", "volatility_contribution"), number)
-    portfolio = table.names.portfolio
     return {
-        RETURNS: pl.Schema({**keys, **returns, "n_uncovered": pl.UInt32(), **beside}),
-        FACTORS: pl.Schema({**keys, "factor": pl.String(), **factors}),
-        LINKED: pl.Schema({portfolio: keys[portfolio], "factor": pl.String(), **both}),
+        RETURNS: schema_of(table, keys, {**returns, "n_uncovered": pl.UInt32(), **beside}),
+        FACTORS: schema_of(table, keys, {"factor": pl.String(), **factors}),
+        LINKED: schema_of(table, [PORTFOLIO], {"factor": pl.String(), **both}),
     }
 
 
@@ -265,19 +267,29 @@ class _OfPeriod:
     def of(cls, held: Held, known: _FactorReturns, given: PortfolioReturns | None) -> _OfPeriod:
         assets, f = Assets.of(held.exposures), known.at(held)
         fitted, returns = held.values[0], held.values[-1]
-        earned = np.where(np.isfinite(returns), returns, 0.0)
-        beside = None
+        there = np.isfinite(returns)
+        earned = np.where(there, returns, 0.0)
+        of_holdings = _returns_of(held.weights, earned, there)
+        portfolio, beside = of_holdings, 0 * of_holdings
         if given is not None:
-            beside = given.beside(held, held.weights @ earned, np.isfinite(returns))
-        weights = held.weights if held.benchmark is None else held.weights - held.benchmark
-        parts = attributed(weights, assets, fitted, returns, f, beside)
-        benchmark = None
-        portfolio = parts.total
+            portfolio = given.known(held, there)
+            beside = portfolio - np.nan_to_num(of_holdings)
+        weights, benchmark = held.weights, None
         if held.benchmark is not None:
-            benchmark = np.full(len(weights), held.benchmark @ earned)
-            benchmark[np.isnan(parts.total)] = np.nan
-            portfolio = parts.total + benchmark
+            weights = held.weights - held.benchmark
+            of_bench = _returns_of(held.benchmark[None], earned, there)
+            benchmark = np.repeat(of_bench, len(weights))
+            beside = beside + 0 * benchmark
+        parts = attributed(weights, assets, fitted, returns, f, beside)
         return cls(held.period, held.portfolios, parts, f, portfolio, benchmark)
+
+
+def _returns_of(weights: FloatArray, earned: FloatArray, there: NDArray[np.bool_]) -> FloatArray:
+    """Give the returns (p,) of holdings; NaN where none of them has one."""
+    held = weights != 0
+    returns: FloatArray = weights @ earned
+    returns[held.any(axis=1) & ~(held & there).any(axis=1)] = np.nan
+    return returns
 
 
 def _counts(kept: list[_OfPeriod], n: int) -> list[Integers]:
@@ -306,7 +318,7 @@ def _returns(table: Weights, kept: list[_OfPeriod], factors: tuple[str, ...]) ->
         portfolio = np.concatenate([one.portfolio for one in kept])
         both = {"portfolio_return": portfolio, "benchmark_return": np.concatenate(benchmark)}
         columns += as_columns(both)
-    return pl.DataFrame(columns)
+    return frame_of(columns)
 
 
 def _factors(table: Weights, kept: list[_OfPeriod], factors: tuple[str, ...]) -> pl.DataFrame:
@@ -333,7 +345,8 @@ class _Totals:
 
     def add(self, kept: list[_OfPeriod]) -> None:
         """Take in some periods."""
-        self.keys.append(pl.DataFrame(key_columns(self.table, kept, _counts(kept, 1))))
+        periods, portfolios = key_columns(self.table, kept, _counts(kept, 1))
+        self.keys.append(pl.DataFrame({PERIOD: periods, PORTFOLIO: portfolios}))
         self.contributions += [one.parts.contributions for one in kept]
         self.returns += [one.portfolio for one in kept]
         self.benchmark += [
@@ -343,29 +356,27 @@ class _Totals:
     def linked(self) -> pl.DataFrame:
         """Link the contributions of each portfolio."""
         names = (*self.factors, *NOT_FACTORS)
-        portfolio = self.table.names.portfolio
-        schema = _schemas(self.table, active=False)[LINKED]
         if not self.keys:
-            return schema.to_frame()
+            return _schemas(self.table, active=False)[LINKED].to_frame()
         keys = pl.concat(self.keys)
         returns, benchmark = np.concatenate(self.returns), np.concatenate(self.benchmark)
         contributions = np.concatenate(self.contributions)
+        there = np.isfinite(returns) & np.isfinite(benchmark)
         for what, values in (("portfolio", returns), ("benchmark", benchmark)):
             self._check(what, values, keys)
-        there = np.isfinite(returns)
-        rows = keys.select(pl.col(portfolio), pl.int_range(pl.len()).alias("row"))
+        rows = keys.select(PORTFOLIO).with_row_index("row").sort(PORTFOLIO, maintain_order=True)
         parts = []
-        for _, group in rows.group_by(portfolio, maintain_order=True):
+        for _, group in rows.group_by(PORTFOLIO, maintain_order=True):
             own = group["row"].to_numpy()
             own = own[there[own]]
             answer = linked(contributions[own], returns[own], benchmark[own])
-            named = group[portfolio].head(1).new_from_index(0, len(names))
+            named = group[PORTFOLIO].head(1).new_from_index(0, len(names))
             columns = {
                 "contribution": answer.contribution,
                 "volatility_contribution": answer.volatility_contribution,
             }
-            parts.append(with_factors([named], names, columns))
-        return pl.concat(parts).sort(portfolio, maintain_order=True)
+            parts.append(with_factors([named.alias(self.table.names.portfolio)], names, columns))
+        return pl.concat(parts)
 
     def _check(self, what: str, values: FloatArray, keys: pl.DataFrame) -> None:
         """Raise PanelError for returns that cannot be linked."""

@@ -283,4 +283,6 @@ def _long(labels: pl.Series, factors: Sequence[str], blocks: FloatArray) -> pl.D
     columns = [
         pl.Series(f, b.ravel(), nan_to_null=True) for f, b in zip(factors, blocks, strict=True)
     ]
-    return pl.DataFrame([periods, names.gather(np.tile(np.arange(k), len(labels))), *columns])
+    every = [periods, names.gather(np.tile(np.arange(k), len(labels))), *columns]
+    # From a list, Polars would give a column without a name another one.
+    return pl.DataFrame({column.name: column for column in every})

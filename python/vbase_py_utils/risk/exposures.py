@@ -14,6 +14,7 @@ from vbase_py_utils.arguments import check_flag
 from vbase_py_utils.fit.results import CrossSectionFits
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.portfolio_risk import Assets, share_covered
+from vbase_py_utils.keys import PERIOD
 from vbase_py_utils.panel import ArrowStream
 from vbase_py_utils.risk.answers import (
     Frames,
@@ -21,11 +22,11 @@ from vbase_py_utils.risk.answers import (
     in_blocks,
     is_lazy,
     key_columns,
-    key_schema,
     lazily,
+    schema_of,
     with_factors,
 )
-from vbase_py_utils.risk.holdings import KeyNames, Weights
+from vbase_py_utils.risk.holdings import PORTFOLIO, KeyNames, Weights
 from vbase_py_utils.risk.options import check_factors
 from vbase_py_utils.risk.positions import AssetFrame, Held, Positions
 
@@ -75,7 +76,8 @@ def factor_exposures(
     fits
         The result of ``fit_cross_sections``, whose factors are meant.
     benchmark
-        Weights of one portfolio, to subtract from those of every other.
+        Weights of one portfolio, to subtract from those of every other; it has rows in every period
+        of the weights.
     weight, portfolio
         Names of columns of ``weights``.
     sorted_by_period
@@ -115,7 +117,7 @@ def factor_exposures(
     positions = read_positions(table, benchmark, panel, fits)
     factors = check_factors(fits)
     numbers = dict.fromkeys(("exposure", "covered"), pl.Float64())
-    schema = pl.Schema({**key_schema(table), "factor": pl.String(), **numbers})
+    schema = schema_of(table, [PERIOD, PORTFOLIO], {"factor": pl.String(), **numbers})
 
     def run(_: frozenset[str]) -> Iterator[Frames]:
         kept = map(_exposed, positions.held(in_order=in_order))

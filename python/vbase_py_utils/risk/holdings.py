@@ -18,8 +18,6 @@ from vbase_py_utils.panel import as_frame, by_position, holds_numbers
 from vbase_py_utils.text import counted, one_line, quoted
 
 PORTFOLIO, WEIGHT = "portfolio", "weight"
-# Names that the frames of answers have for something else.
-TAKEN = ("factor", "exposure", "covered", "contribution", "risk", "total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +48,6 @@ class KeyNames:
         for one, other in combinations(names, 2):
             if names[one] == names[other]:
                 raise PanelError.shared_column(names[one], [one, other])
-        for role in (PERIOD, ASSET, PORTFOLIO):
-            if names[role] in TAKEN:
-                raise PanelError.taken_name(role, names[role])
         schema = fits.specific_returns.collect_schema()
         types = schema[own.period], schema[own.asset]
         return cls(own.period, own.asset, names[PORTFOLIO], names[WEIGHT], *types)

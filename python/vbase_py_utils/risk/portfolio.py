@@ -22,6 +22,7 @@ from vbase_py_utils.risk.answers import (
     in_blocks,
     is_lazy,
     lazily,
+    no_run,
 )
 from vbase_py_utils.risk.exposures import HoldingArguments, read_positions
 from vbase_py_utils.risk.holdings import KeyNames, Weights
@@ -50,8 +51,9 @@ class PortfolioRisk(Generic[Frame]):
     summary
         A row per period and portfolio: period, portfolio, risk, factor_risk, specific_risk,
         covered; with a benchmark also active_risk, beta and active_covered. Risk is a standard
-        deviation of return. It is null if a position has no exposures or no specific risk, or the
-        portfolio is exposed to a factor without a covariance; ``covered`` is the share of gross
+        deviation of return. It is null if a position has no exposures or no specific risk, the
+        portfolio is exposed to a factor without a covariance, or the matrix is not positive
+        semi-definite; ``covered`` is the share of gross
         weight in assets that have both.
     factors
         A row per period, portfolio and factor, the last one called "specific": period, portfolio,
@@ -80,7 +82,7 @@ class PortfolioRisk(Generic[Frame]):
         if isinstance(self.summary, pl.DataFrame):
             return self
         frames = at_once(self._run, self._schemas)
-        return PortfolioRisk(**frames, _run=self._run, _schemas=self._schemas)
+        return PortfolioRisk(**frames, _run=no_run, _schemas=self._schemas)
 
     def __repr__(self) -> str:
         if isinstance(self.summary, pl.LazyFrame):
@@ -204,7 +206,7 @@ def portfolio_risk(
     sources = [weights, panel, fits, factor_covariance, specific_risk, benchmark]
     if is_lazy(sources):
         return PortfolioRisk(**lazily(run, schemas), _run=run, _schemas=schemas)
-    return PortfolioRisk(**at_once(run, schemas), _run=run, _schemas=schemas)
+    return PortfolioRisk(**at_once(run, schemas), _run=no_run, _schemas=schemas)
 
 
 def _covariances(

@@ -81,10 +81,10 @@ class PortfolioReturns:
         values = floats(rows[VALUE]).tolist()
         return replace(self, found=dict(zip(keys, values, strict=True)))
 
-    def beside(self, held: Held, earned: FloatArray, there: NDArray[np.bool_]) -> FloatArray:
-        """Give the returns (p,) of a period less what holdings ``earned`` (p,).
+    def known(self, held: Held, there: NDArray[np.bool_]) -> FloatArray:
+        """Give the returns (p,) of a period, NaN for a portfolio whose assets have none.
 
-        ``there`` (n,): which assets have returns. A portfolio without any may have none itself.
+        ``there`` (n,): which assets have returns.
         """
         found = self.found or {}
         keys: list[tuple[object, ...]] = [(held.key,)]
@@ -102,4 +102,4 @@ class PortfolioReturns:
                 f"portfolio_returns has no return for {counted(int(needed.sum()), 'portfolio')} of "
                 f"a period whose assets have returns, for example {example}; expected one for each"
             )
-        return values - earned
+        return values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,12 +15,21 @@ from vbase_py_utils.fit.one_pass import aligned
 from vbase_py_utils.fit.results import Estimated
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.specific_variance import Integers
-from vbase_py_utils.keys import ASSET, PERIOD, check_values
+from vbase_py_utils.keys import ASSET, PERIOD, check_values, label
 from vbase_py_utils.panel import TEXT_TYPES, as_frame, holds_numbers
-from vbase_py_utils.risk.holdings import PORTFOLIO, WEIGHT, KeyNames, Weights, sorted_blocks
+from vbase_py_utils.risk.block_arrays import (
+    NOWHERE,
+    Columns,
+    Finder,
+    Owners,
+    Room,
+    Rows,
+    Weighed,
+    one_hot,
+)
+from vbase_py_utils.risk.holdings import WEIGHT, KeyNames, Weights, sorted_blocks
 from vbase_py_utils.risk.numbers import AssetNumbers, check_repeats
-
-NOWHERE = -1
+from vbase_py_utils.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,24 +208,26 @@ class Positions:
         bench: pl.DataFrame | None,
     ) -> Iterator[Held]:
         """Give the holdings of a block of whole periods."""
-        own = _Columns.of(weights, [WEIGHT], [], numbers)
+        own = Columns.of(weights, [WEIGHT], [], numbers)
         panels = [
-            _Columns.of(rows, frame.numbers, list(frame.families), numbers)
+            Columns.of(rows, frame.numbers, list(frame.families), numbers)
             for frame, rows in zip(self.frames, frames, strict=True)
         ]
-        benchmark = None if bench is None else _Columns.of(bench, [WEIGHT], [], numbers)
+        benchmark = None if bench is None else Columns.of(bench, [WEIGHT], [], numbers)
         for frame, columns in zip(self.frames, panels, strict=True):
             keys = frame.names.keys
             check_repeats(columns.rows, columns.assets, columns.starts, keys, partial=True)
-        labels, owners = numbers.labels, _Owners.of(weights)
-        finder, periods, room = _Finder(len(labels)), keys_of(own.periods), _Room()
+        labels, owners = numbers.labels, Owners.of(weights)
+        finder, periods, room = Finder(len(labels)), keys_of(own.periods), Room()
         slices = [columns.slices(own.periods) for columns in panels]
         of_bench = [] if benchmark is None else benchmark.slices(own.periods)
         for t, key in enumerate(periods):
             rows = slice(int(own.starts[t]), int(own.starts[t + 1]))
-            mine, theirs = _Weighed.of(own, rows), _Weighed.of(own, slice(0, 0))
+            mine, theirs = Weighed.of(own, rows), Weighed.of(own, slice(0, 0))
             if benchmark is not None:
-                theirs = _Weighed.of(benchmark, of_bench[t])
+                theirs = Weighed.of(benchmark, of_bench[t])
+                if not len(theirs.assets):
+                    self._raise_no_benchmark(own.periods.slice(t, 1))
             held = finder.distinct(mine.assets, theirs.assets)
             owner, portfolios = owners.of_rows(rows)
             matrix, positions = self._matrix(self.weights, mine, owner, finder, held)
@@ -229,13 +239,19 @@ class Positions:
                 c.rows_of(held, some[t], finder) for c, some in zip(panels, slices, strict=True)
             ]
             arrays = self._arrays(panels, found, room)
-            label = own.periods.slice(t, 1)
+            period = own.periods.slice(t, 1)
             weighed = matrix, bench_weights, positions
-            yield Held(label, key, portfolios, *weighed, *arrays, held, labels)
+            yield Held(period, key, portfolios, *weighed, *arrays, held, labels)
+
+    def _raise_no_benchmark(self, period: pl.Series) -> None:
+        raise PanelError(
+            f"benchmark has no rows for a period of the weights, {one_line(label(period))}; "
+            "expected weights in each: filter the weights to the periods of the benchmark"
+        )
 
     @staticmethod
     def _matrix(
-        table: Weights, given: _Weighed, owner: Integers | int, finder: _Finder, held: Integers
+        table: Weights, given: Weighed, owner: Integers | int, finder: Finder, held: Integers
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Give the weights (p, n) of portfolios that own positions, and whether there is one."""
         size = (1 + int(np.max(owner, initial=0)), len(held))
@@ -247,7 +263,7 @@ class Positions:
         return matrix, positions
 
     def _arrays(
-        self, panels: list[_Columns], found: list[_Rows], room: _Room
+        self, panels: list[Columns], found: list[Rows], room: Room
     ) -> tuple[FloatArray, FloatArray]:
         """Give exposures (k, n) and other values (v, n) of the held assets."""
         panel, rows = panels[0], found[0]
@@ -259,171 +275,10 @@ class Positions:
             exposures[first + j] = rows.take(panel.numbers[j], np.nan)
         at = first + self.n_exposures
         for codes, size in zip(panel.codes, sizes, strict=True):
-            exposures[at : at + size] = _one_hot(rows.take(codes, NOWHERE), size)
+            exposures[at : at + size] = one_hot(rows.take(codes, NOWHERE), size)
             at += size
         exposures[:, rows.absent] = np.nan
         values = [rows.take(column, np.nan) for column in panel.numbers[self.n_exposures :]]
         for columns, own in zip(panels[1:], found[1:], strict=True):
             values += [own.take(column, np.nan) for column in columns.numbers]
         return exposures, np.array(values).reshape(len(values), rows.n)
-
-
-def _one_hot(codes: Integers, size: int) -> FloatArray:
-    """One for the category (size,) of each asset (n,); NaN for an asset without one."""
-    exposures = np.zeros((size, len(codes)))
-    there = codes >= 0
-    exposures[codes[there], np.flatnonzero(there)] = 1.0
-    exposures[:, ~there] = np.nan
-    return exposures
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Where n assets are among the rows of a block.
-
-    ``index`` (n,) of rows, -1 for none; ``None`` if they are those from ``start`` on.
-    """
-
-    n: int
-    start: int
-    index: Integers | None
-
-    @property
-    def absent(self) -> Integers:
-        """The assets that have no row."""
-        if self.index is None:
-            return np.empty(0, dtype=np.intp)
-        return np.flatnonzero(self.index < 0)
-
-    def take(self, column: NDArray[Any], missing: float) -> NDArray[Any]:
-        """Give the values of the assets in a column of the block."""
-        if self.index is None:
-            return column[self.start : self.start + self.n]
-        if not len(column):
-            return np.full(self.n, missing)
-        values = column[self.index]
-        values[self.index < 0] = missing
-        return values
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """A block as arrays: keys, numbers and codes; ``starts`` (T + 1,) where its periods begin."""
-
-    rows: pl.DataFrame
-    periods: pl.Series
-    starts: Integers
-    assets: Integers
-    numbers: list[FloatArray]
-    codes: list[Integers]
-
-    @classmethod
-    def of(
-        cls, rows: pl.DataFrame, values: list[str], codes: list[str], numbers: AssetNumbers
-    ) -> _Columns:
-        runs = rows[PERIOD].rle().struct.unnest()
-        starts = np.append(0, np.cumsum(runs["len"].to_numpy(), dtype=np.intp))
-        return cls(
-            rows,
-            runs["value"],
-            starts,
-            numbers.of(rows[ASSET]),
-            [rows[name].to_numpy() for name in values],
-            [rows[name].to_numpy() for name in codes],
-        )
-
-    def slices(self, periods: pl.Series) -> list[slice]:
-        """Give the rows of each of some periods, none for those that are not here."""
-        ours = self.periods.alias(PERIOD).to_frame().with_row_index("at")
-        wanted = periods.alias(PERIOD).to_frame()
-        both = wanted.join(ours, on=PERIOD, how="left", maintain_order="left")
-        return [
-            slice(0, 0) if at is None else slice(int(self.starts[at]), int(self.starts[at + 1]))
-            for at in both["at"]
-        ]
-
-    def rows_of(self, held: Integers, rows: slice, finder: _Finder) -> _Rows:
-        """Find the assets that are held (n,) among rows of one period."""
-        assets = self.assets[rows]
-        if np.array_equal(assets, held):
-            return _Rows(len(held), rows.start, None)
-        index = finder.places(assets, held)
-        return _Rows(len(held), rows.start, np.where(index < 0, NOWHERE, index + rows.start))
-
-
-@dataclass(frozen=True, slots=True)
-class _Weighed:
-    """Rows (m) of weights of one period: numbers of their assets, and the weights."""
-
-    rows: pl.DataFrame
-    assets: Integers
-    weights: FloatArray
-
-    @classmethod
-    def of(cls, columns: _Columns, rows: slice) -> _Weighed:
-        """Take some rows of a block."""
-        return cls(columns.rows[rows], columns.assets[rows], columns.numbers[0][rows])
-
-
-@dataclass(frozen=True, slots=True)
-class _Owners:
-    """Which portfolio each row belongs to, numbered through all periods.
-
-    ``owner`` (N,) and ``portfolios``, a label for each number; both ``None`` if there is only one.
-    """
-
-    owner: Integers | None
-    portfolios: pl.Series | None
-
-    @classmethod
-    def of(cls, weights: pl.DataFrame) -> _Owners:
-        """Count the portfolios of a block, which is sorted by period and portfolio."""
-        if PORTFOLIO not in weights.columns:
-            return cls(None, None)
-        keys = pl.col(PERIOD, PORTFOLIO)
-        first = weights.select(pl.any_horizontal(keys != keys.shift(1)).fill_null(value=True))
-        begins = first.to_series()
-        return cls(
-            begins.cast(pl.Int64).cum_sum().to_numpy() - 1, weights[PORTFOLIO].filter(begins)
-        )
-
-    def of_rows(self, rows: slice) -> tuple[Integers | int, pl.Series | None]:
-        """Give the owner of each row of a period, from 0, and the labels of the owners."""
-        if self.owner is None or self.portfolios is None:
-            return 0, None
-        owner = self.owner[rows]
-        return owner - owner[0], self.portfolios[int(owner[0]) : int(owner[-1]) + 1]
-
-
-class _Room:
-    """Memory for an array of every period: fresh megabytes cost as much as what is done in them."""
-
-    def __init__(self) -> None:
-        self.numbers = np.empty(0)
-
-    def array(self, k: int, n: int) -> FloatArray:
-        """Give an array (k, n) of anything; the one before is lost."""
-        if self.numbers.size < k * n:
-            self.numbers = np.empty(k * n)
-        return self.numbers[: k * n].reshape(k, n)
-
-
-class _Finder:
-    """Finds numbers of assets in arrays of them, in room that is used again and again."""
-
-    def __init__(self, n_assets: int) -> None:
-        self.at = np.full(n_assets, NOWHERE, dtype=np.intp)
-
-    def distinct(self, one: Integers, other: Integers) -> Integers:
-        """Give the distinct assets of both, sorted by number."""
-        self.at[one] = self.at[other] = 0
-        found = np.flatnonzero(self.at == 0)
-        self.at[found] = NOWHERE
-        return found
-
-    def places(self, among: Integers, wanted: Integers) -> Integers:
-        """Give the place of each asset ``among`` others that are distinct, -1 for none."""
-        self.at[among] = np.arange(len(among))
-        places = self.at[wanted]
-        self.at[among] = NOWHERE
-        return places

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.portfolio_risk import Assets, Risks, betas, portfolio_risks
 from vbase_py_utils.kernel.specific_variance import Integers
+from vbase_py_utils.keys import ASSET, PERIOD
 from vbase_py_utils.risk.answers import (
     Frames,
     PeriodIndex,
     as_columns,
+    frame_of,
     key_columns,
-    key_schema,
+    schema_of,
     with_factors,
 )
-from vbase_py_utils.risk.holdings import Weights
+from vbase_py_utils.risk.holdings import PORTFOLIO, Weights
 from vbase_py_utils.risk.positions import Held
 from vbase_py_utils.risk.reading import Covariances
 
@@ -38,11 +40,12 @@ def risk_schemas(table: Weights, *, active: bool) -> dict[str, pl.Schema]:
         summary += ["active_risk", "beta", "active_covered"]
         factors += [ACTIVE + name for name in factors if name != "volatility"]
         assets += [ACTIVE + name for name in assets]
-    keys, number = key_schema(table), pl.Float64()
+    number, keys = pl.Float64(), [PERIOD, PORTFOLIO]
+    named = {"factor": pl.String(), **dict.fromkeys(factors, number)}
     return {
-        SUMMARY: pl.Schema({**keys, **dict.fromkeys(summary, number)}),
-        FACTORS: pl.Schema({**keys, "factor": pl.String(), **dict.fromkeys(factors, number)}),
-        ASSETS: pl.Schema({**key_schema(table, asset=True), **dict.fromkeys(assets, number)}),
+        SUMMARY: schema_of(table, keys, dict.fromkeys(summary, number)),
+        FACTORS: schema_of(table, keys, named),
+        ASSETS: schema_of(table, [*keys, ASSET], dict.fromkeys(assets, number)),
     }
 
 
@@ -84,7 +87,7 @@ class RiskOfPeriod:
     @property
     def size(self) -> int:
         """How many numbers are kept, about."""
-        return self.own.risks.correlation.size + self.own.risks.marginal.size
+        return 3 * self.own.risks.correlation.size + 4 * self.own.risks.marginal.size
 
     @classmethod
     def of(
@@ -100,7 +103,7 @@ class RiskOfPeriod:
             risks = portfolio_risks(
                 weights, assets, specific, covariance, with_marginal=with_assets
             )
-            return Measured(weights if with_assets else weights[:, :0], risks)
+            return Measured(weights if with_assets else np.empty((len(weights), 0)), risks)
 
         own, active, beta = measured(held.weights), None, np.empty(0)
         if held.benchmark is not None:
@@ -108,7 +111,12 @@ class RiskOfPeriod:
             risk = float(measured(held.benchmark[None]).risks.risk[0])
             beta = betas(held.weights, held.benchmark, assets, specific, covariance, risk)
             beta[np.isnan(own.risks.risk)] = np.nan
-        positions = held.positions if with_assets else held.positions[:, :0]
+        # What nobody asks for would be kept for as many periods as a frame has.
+        nothing = np.empty((len(own.risks.risk), 0))
+        positions = nothing.astype(bool)
+        numbers: Integers = np.empty(0, dtype=np.intp)
+        if with_assets:
+            positions, numbers = held.positions, held.numbers
         return cls(
             held.period,
             held.portfolios,
@@ -116,7 +124,7 @@ class RiskOfPeriod:
             active,
             beta,
             positions,
-            held.numbers,
+            numbers,
             held.labels,
         )
 
@@ -156,7 +164,7 @@ def _summary(table: Weights, kept: Sequence[RiskOfPeriod], root: float) -> pl.Da
             values["specific_risk"] = root * np.concatenate([one.specific_risk for one in risks])
         values[f"{prefix}covered"] = np.concatenate([one.covered for one in risks])
     counts = [np.ones(len(one.own.risks.risk), dtype=np.intp) for one in kept]
-    return pl.DataFrame([*key_columns(table, kept, counts), *as_columns(values)])
+    return frame_of([*key_columns(table, kept, counts), *as_columns(values)])
 
 
 def _factors(table: Weights, kept: Sequence[RiskOfPeriod], factors: Sequence[str]) -> pl.DataFrame:
@@ -196,7 +204,7 @@ def _assets(table: Weights, kept: Sequence[RiskOfPeriod]) -> pl.DataFrame:
     counts = [np.count_nonzero(there, axis=1) for there in where]
     # Numbers of assets stay; later periods may have more.
     assets = kept[-1].labels.gather(np.concatenate(numbers)).alias(table.names.asset)
-    return pl.DataFrame([*key_columns(table, kept, counts), assets, *as_columns(values)])
+    return frame_of([*key_columns(table, kept, counts), assets, *as_columns(values)])
 
 
 def _beside(values: FloatArray, last: FloatArray | float) -> FloatArray:
