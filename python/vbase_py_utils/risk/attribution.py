@@ -270,6 +270,7 @@ class _OfPeriod:
         there = np.isfinite(returns)
         earned = np.where(there, returns, 0.0)
         of_holdings = _returns_of(held.weights, earned, there)
+        # What holdings did not earn: nothing, or NaN where the return is unknown.
         portfolio, beside = of_holdings, 0 * of_holdings
         if given is not None:
             portfolio = given.known(held, there)
