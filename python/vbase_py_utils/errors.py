@@ -172,11 +172,19 @@ class PanelError(VbaseError, ValueError):
 
     @classmethod
     def other_key_type(
-        cls, role: str, column: str, dtype: object, theirs: object, where: str = "the fits"
+        cls,
+        role: str,
+        column: str,
+        dtype: object,
+        theirs: object,
+        where: str = "the fits",
+        *,
+        of: str | None = None,
     ) -> Self:
-        """Build the error for a key whose type differs from that of another frame."""
+        """Build the error for a key of another type than in ``where``; ``of``: its own frame."""
+        frame = "" if of is None else f" of {of}"
         return cls(
-            f"{role} column {quoted(column)} is {type_name(dtype)}, "
+            f"{role} column {quoted(column)}{frame} is {type_name(dtype)}, "
             f"expected {type_name(theirs)} as in {where}: cast it first"
         )
 
@@ -296,12 +304,12 @@ class PanelError(VbaseError, ValueError):
         return cls(f"a factor is named {quoted(name)}, which has another meaning here: rename it")
 
     @classmethod
-    def other_factors(cls, lacking: Sequence[str], unknown: Sequence[str]) -> Self:
-        """Build the error for a covariance of other factors than those of the fits."""
-        what = f"lacks {listed(lacking, room=HALF_LIST)}" if lacking else ""
-        what += " and " if lacking and unknown else ""
-        what += f"has {listed(unknown, room=HALF_LIST)}" if unknown else ""
-        return cls(f"factor_covariance {what}, expected exactly the factors of the fits")
+    def other_factors(cls, argument: str, lacking: Sequence[str], unknown: Sequence[str]) -> Self:
+        """Build the error for a frame of other factors than those of the fits."""
+        what = f"has the factors {listed(unknown, room=HALF_LIST)}" if unknown else ""
+        what += " and " if unknown and lacking else ""
+        what += f"lacks {listed(lacking, room=HALF_LIST)}" if lacking else ""
+        return cls(f"{argument} {what}, expected exactly the factors of the fits")
 
     @classmethod
     def no_risk(cls, column: str, count: int, example: str) -> Self:

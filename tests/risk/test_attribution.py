@@ -72,6 +72,14 @@ def test_published_linking():
     assert factors @ total == pytest.approx(0.851318600169044, rel=1e-14)
 
 
+def test_equal_returns_are_linked_like_nearly_equal_ones():
+    one = np.array([0.1])
+    assert carino_factors(one, one) == pytest.approx(1, rel=1e-15)
+    returns, benchmark = np.array([0.3, -0.2, 0.1]), np.array([0.1, 0.4, 0.1])
+    nearly = carino_factors(returns, benchmark + np.array([0, 0, 1e-9]))
+    assert_allclose(carino_factors(returns, benchmark), nearly, rtol=1e-8)
+
+
 @drawn(st.lists(st.tuples(st.floats(-0.9, 3), st.floats(-0.9, 3), st.booleans()), min_size=1))
 def test_linked_differences_add_up_to_the_compounded_difference(rows):
     returns = np.array([r for r, _, _ in rows])
@@ -246,7 +254,7 @@ def test_a_benchmark_has_rows_in_every_period(given):
     bench = given.benchmark.filter(pl.col("period") != 20)
     for weights in (given.weights, given.weights.lazy()):
         with pytest.raises(
-            PanelError, match="benchmark has no rows for a period of the weights, 20"
+            PanelError, match="benchmark has no rows at 20, a period of the weights"
         ):
             attributed(given, weights=weights, benchmark=bench).collect()
 
@@ -328,6 +336,22 @@ def test_known_returns_of_portfolios_leave_the_rest_unattributed(given):
     assert_allclose(bench["portfolio_return"], costs["net"], atol=1e-15)
 
 
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_return_that_is_no_number_is_missing(given, value):
+    one = (pl.col("period") == 15) & (pl.col("asset") == "a01")
+    frames = [
+        attributed(
+            given,
+            panel=given.panel.with_columns(
+                pl.when(one).then(v).otherwise("return").alias("return")
+            ),
+        )
+        for v in (value, None)
+    ]
+    for name in FRAMES:
+        assert_frame_equal(*(getattr(frame, name) for frame in frames))
+
+
 def test_a_period_without_an_answer_is_unattributed(given):
     """Two assets cannot show five factors."""
     few = (pl.col("period") != 20) | pl.col("asset").is_in(["a00", "a01"])
@@ -340,10 +364,33 @@ def test_a_period_without_an_answer_is_unattributed(given):
     assert rows["unattributed"].to_list() == rows["total"].to_list()
     assert set(rows["covered"]) == {0}
     assert answer.linked.null_count().sum_horizontal().item() == 0
+    exposures = factor_exposures(given.weights, panel, fits).filter(period=20)
+    assert_allclose(answer.factors.filter(period=20)["exposure"], exposures["exposure"], atol=1e-15)
     # A period that the fits do not know.
     late = fit_cross_sections(panel.filter(pl.col("period") > 22), ["value", "size"], **MODEL)
     early = attributed(given, panel=panel, fits=late).returns.filter(pl.col("period") <= 22)
     assert early["factors"].null_count() == early.height
+
+
+def test_an_asset_without_exposure_is_unattributed_where_there_is_no_answer():
+    """Its exposures are all zero, so no factor return is needed to explain it."""
+    panel = pl.DataFrame(
+        {
+            "period": np.repeat([0, 1, 2], 3),
+            "asset": ["A", "B", "C"] * 3,
+            "return": [0.1, 0.2, 0.3, -0.1, 0.05, 0.02, 0.01, 0.02, 0.03],
+            "x": [1.0, 2.0, 0.0] * 3,
+            "y": [1.0, 2.0, 0.0, 1.0, -1.0, 0.0, 2.0, 1.0, 0.0],
+        }
+    )
+    fits = fit_cross_sections(panel, ["x", "y"])
+    assert fits.diagnostics["status"][0] == "rank_deficient"
+    answer = attribution(fits, panel.select("period", "asset", weight=pl.lit(0.25)), panel)
+    first = answer.returns.row(0, named=True)
+    assert first["unattributed"] == pytest.approx(0.15, rel=1e-15) == first["total"]
+    assert (first["covered"], first["n_uncovered"], first["specific"]) == (0, 3, None)
+    compounded = math.prod(1 + answer.returns["total"]) - 1
+    assert answer.linked["contribution"].sum() == pytest.approx(compounded, rel=1e-13)
 
 
 def test_a_period_to_come_has_no_total_and_is_not_linked(given):
@@ -364,6 +411,14 @@ def test_a_period_to_come_has_no_total_and_is_not_linked(given):
     known = plain.returns.select(*KEYS, "total")
     beside = attributed(given, **more, portfolio_returns=known)
     assert beside.returns.filter(period=label)["total"].null_count() == 3
+    # Nor where factors have returns, but nothing that is held has.
+    lost = pl.when((pl.col("asset") != "a00") | (pl.col("period") != 20)).then("return")
+    one = pl.DataFrame({"period": [20], "asset": ["a00"], "weight": [1.0]})
+    returns = attributed(
+        given, weights=one, panel=given.panel.with_columns(lost.alias("return"))
+    ).returns
+    parts = ["total", "factors", "specific", "unattributed"]
+    assert returns.select(parts).null_count().row(0) == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("lazy", ["weights", "panel", "fits", "benchmark", "portfolio_returns"])

@@ -316,6 +316,25 @@ def test_a_matrix_that_is_not_a_covariance_has_no_risk():
     risk = portfolio_risk(weights, panel, fits, pl.DataFrame(matrix), specific)
     assert risk.summary.row(0)[2:] == (None, None, None, 1.0)
     assert risk.factors["contribution"].null_count() == 3
+    # A factor that never moves, and yet moves with another, has no correlation.
+    matrix |= {"x": [0.0, 1e-4], "y": [1e-4, 1e-4]}
+    both = weights.with_columns(weight=1.0)
+    risk = portfolio_risk(both, panel, fits, pl.DataFrame(matrix), specific)
+    assert risk.factors["correlation"].is_null().to_list() == [True, False, False]
+
+
+def test_next_to_nothing_that_is_not_known_is_not_nothing(whole):
+    weights = pl.DataFrame({"period": [20] * 2, "asset": ["a00", "gone"], "weight": [1.0, 1e-30]})
+    summary = risk_with(whole, weights=weights).summary
+    assert summary["risk"].item() is None
+    assert 1 - 1e-15 < summary["covered"].item() < 1
+
+
+def test_a_benchmark_of_nothing_has_no_beta(whole):
+    risk = risk_with(whole, benchmark=whole.benchmark.with_columns(weight=0.0))
+    assert risk.summary["beta"].null_count() == risk.summary.height
+    assert_frame_equal(risk.summary["active_risk"].alias("risk").to_frame(),
+                       risk.summary.select("risk"))  # fmt: skip
 
 
 def test_an_exposure_that_is_rounding_needs_no_covariance(whole):
@@ -459,7 +478,7 @@ def test_bad_values_say_what_is_wrong(given, change, message, how):
 def test_keys_that_repeat_say_so(given, name):
     frame = getattr(given, name)
     twice = pl.concat([frame, frame.filter(pl.col("period") == 20).head(1)])
-    with pytest.raises(PanelError, match=r"2 rows share a .*, for example") as caught:
+    with pytest.raises(PanelError, match=r"2 rows (of \w+ )?share a .*, for example") as caught:
         risk_with(given, **{"benchmark": given.benchmark, name: twice})
     assert "20" in str(caught.value)
 
@@ -512,11 +531,36 @@ def test_a_covariance_of_other_factors_says_so(given):
         risk_with(given, covariance=fewer)
     other = given.covariance.with_columns(factor=pl.col("factor").replace("size", "volume"))
     other = other.rename({"size": "volume"})
-    with pytest.raises(PanelError, match="lacks 'size' and has 'volume', expected exactly"):
+    with pytest.raises(PanelError, match="has the factors 'volume' and lacks 'size', expected"):
         risk_with(given, covariance=other)
     skewed = given.covariance.with_columns(pl.col("size") * 2)
     with pytest.raises(PanelError, match="expected symmetric blocks"):
         risk_with(given, covariance=skewed)
+
+
+def test_several_portfolios_without_a_column_say_so(given):
+    plain = given.weights.drop("portfolio")
+    with pytest.raises(PanelError, match=r"rows of weights share .*portfolios need a column"):
+        factor_exposures(plain, given.panel, given.fits)
+    with pytest.raises(PanelError, match=r"rows of benchmark share .*a benchmark is one portfolio"):
+        factor_exposures(given.weights, given.panel, given.fits, benchmark=given.weights)
+
+
+def test_risk_below_zero_says_so(given):
+    minus = given.specific.with_columns(-pl.col("specific_risk"))
+    with pytest.raises(PanelError, match=r"'specific_risk' is negative in \d+ rows, for example -"):
+        risk_with(given, specific=minus)
+
+
+def test_a_covariance_without_periods_says_so(given):
+    with pytest.raises(PanelError, match="period column 'period' is not in factor_covariance"):
+        risk_with(given, covariance=given.covariance.drop("period"))
+
+
+def test_an_absent_asset_is_not_covered_by_an_intercept_alone(whole):
+    fits = fit_cross_sections(whole.panel, [], intercept=True)
+    weights = pl.DataFrame({"period": [20] * 2, "asset": ["a00", "gone"], "weight": [0.5, 0.5]})
+    assert factor_exposures(weights, whole.panel, fits).row(0)[3:] == (0.5, 0.5)
 
 
 def test_names_that_mean_something_else_say_so(given):

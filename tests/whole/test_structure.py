@@ -43,14 +43,14 @@ WINGS = {
         "forecasts from what fits give, and tests of them",
     ),
     "plots": (
-        "analyse risk.attribution risk.bias risk.options risk.portfolio risk.reading "
+        "analyse risk.attribution risk.bias risk.holdings risk.options risk.portfolio risk.reading "
         "kernel.linking fit.schema fit.results panel keys arguments errors text",
         "draws frames and results of risk, and links them over time; knows neither how frames were "
         "computed nor the solver",
     ),
     "report": (
-        "plots analyse risk.portfolio risk.attribution risk.bias fit.schema fit.results storage "
-        "panel keys arguments errors text",
+        "plots analyse risk.portfolio risk.attribution risk.bias risk.holdings risk.options "
+        "risk.risk_frames fit.schema fit.results storage panel keys arguments errors text",
         "charts and tables in a file, also of results of risk, whose forecasts it tests",
     ),
     "stats": ("fit kernel panel keys forks arguments errors text", "pandas in, pandas out"),

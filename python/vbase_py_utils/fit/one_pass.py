@@ -134,7 +134,7 @@ def collected(query: pl.LazyFrame) -> Iterator[pl.DataFrame]:
             # A StopIteration that a function in the query let escape is an error, not the end.
             raised_in = traceback.extract_tb(end.__traceback__)[-1].filename
             if raised_in != __file__ and not raised_in.startswith(POLARS):
-                raise RuntimeError("the query of the panel raised StopIteration") from end
+                raise RuntimeError("a query raised StopIteration") from end
             return
         yield batch
 

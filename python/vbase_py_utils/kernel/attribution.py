@@ -25,11 +25,11 @@ class Attributed:
         (p, k) of what is covered.
     contributions
         (p, k + 2) of factors, specific returns and what is unattributed, whose sum is the total.
-        NaN where the period has no factor returns: then all is unattributed.
+        Without factor returns, all but the last are NaN, and the last is the total.
     covered
-        (p,) share of gross weight in assets with exposures and specific returns.
+        (p,) share of gross weight in assets with exposures, a return and a specific return.
     n_uncovered
-        (p,) how many of the assets held have none.
+        (p,) how many assets held lack one of these.
     """
 
     total: FloatArray
@@ -71,13 +71,13 @@ def attributed(
     specific = fitted_returns - f @ assets.exposures
     without = (assets.exposures[no_return] != 0).any(axis=0)
     there = np.isfinite(returns)
-    known = assets.known & np.isfinite(specific) & there & ~without
     failed = bool(no_return.all()) and len(f) > 0
+    known = assets.known & np.isfinite(specific) & there & ~without & (not failed)
     x = (weights * (assets.known if failed else known)) @ assets.exposures.T
     own = weights * known
     earned = np.where(there, returns, 0.0)
     # What a return differs by from the one that was fitted is nobody's.
-    apart = np.where(known, returns - fitted_returns, earned)
+    apart = earned - np.where(known, fitted_returns, 0.0)
     rest, total = weights @ apart + beside, weights @ earned + beside
     parts = np.column_stack([x * f, own @ np.where(known, specific, 0.0), rest])
     held = weights != 0

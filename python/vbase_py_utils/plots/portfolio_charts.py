@@ -34,8 +34,9 @@ from vbase_py_utils.plots.axes import (
     x_of,
 )
 from vbase_py_utils.plots.data import FloatArray, chosen
-from vbase_py_utils.risk.attribution import NOT_FACTORS, Attribution
-from vbase_py_utils.risk.options import as_labels
+from vbase_py_utils.risk.attribution import Attribution
+from vbase_py_utils.risk.holdings import PORTFOLIO
+from vbase_py_utils.risk.options import SPECIFIC, UNATTRIBUTED, as_labels
 from vbase_py_utils.risk.portfolio import PortfolioRisk
 from vbase_py_utils.text import listed, one_line
 
@@ -43,8 +44,7 @@ RiskResult: TypeAlias = PortfolioRisk[pl.DataFrame] | PortfolioRisk[pl.LazyFrame
 AttributionResult: TypeAlias = Attribution[pl.DataFrame] | Attribution[pl.LazyFrame]
 Area: TypeAlias = tuple[str, FloatArray, str]  # a name, heights and a colour
 
-PORTFOLIO, OTHERS = "portfolio", "other factors"
-SPECIFIC, UNATTRIBUTED = NOT_FACTORS
+OTHERS = "other factors"
 # The most factors with a bar, and with an area, of their own: the last colour is for "specific".
 MOST_BARS, MOST_AREAS, DARK_GREY = 30, len(COLOURS) - 1, "#404040"
 

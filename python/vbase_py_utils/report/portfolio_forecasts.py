@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from vbase_py_utils.keys import PERIOD
-from vbase_py_utils.report.portfolio_frames import ACTIVE, Attributed, Risked
+from vbase_py_utils.report.portfolio_frames import Attributed, Risked
 from vbase_py_utils.report.portfolios import Table
 from vbase_py_utils.report.words import number
 from vbase_py_utils.risk.bias import bias_statistics
+from vbase_py_utils.risk.risk_frames import ACTIVE
 
 # Periods in a window: a quarter of trading days.
 WINDOW = 63

@@ -15,16 +15,13 @@ from vbase_py_utils.fit.results import CrossSectionFits, inner_frame
 from vbase_py_utils.fit.schema import FACTOR
 from vbase_py_utils.keys import PERIOD, label
 from vbase_py_utils.risk.attribution import Attribution
+from vbase_py_utils.risk.holdings import PORTFOLIO
 from vbase_py_utils.risk.portfolio import PortfolioRisk
-from vbase_py_utils.text import listed, type_name
+from vbase_py_utils.text import type_name
 
 USE = "a report"
-PORTFOLIO = "portfolio"
 # Of more portfolios, the first are shown.
 MOST_PORTFOLIOS = 10
-# Characters of each list of names in a message that has two.
-HALF_LIST = 70
-ACTIVE = "active_"
 # Numbers of the frames; without a benchmark, frames lack those of the second list.
 Numbers: TypeAlias = tuple[list[str], list[str]]
 RETURNS: Numbers = (
@@ -247,10 +244,7 @@ def _check(
     unknown = [name for name in names if name not in expected]
     lacking = [name for name in expected if name not in names] if names else []
     if unknown or lacking:
-        what = f"has the factors {listed(unknown, room=HALF_LIST)}" if unknown else ""
-        what += " and " if unknown and lacking else ""
-        what += f"lacks {listed(lacking, room=HALF_LIST)}" if lacking else ""
-        raise PanelError(f"{argument} {what}, expected exactly the factors of the fits")
+        raise PanelError.other_factors(argument, lacking, unknown)
 
 
 def _is(frame: pl.DataFrame, portfolios: pl.Series) -> pl.Series:

@@ -12,14 +12,15 @@ from matplotlib.lines import Line2D
 
 from vbase_py_utils import plots
 from vbase_py_utils.keys import PERIOD
+from vbase_py_utils.plots.portfolio_charts import MOST_BARS
 from vbase_py_utils.report.pictures import INK, WIDTH, Picture, any_finite, source_of
 from vbase_py_utils.report.portfolio_forecasts import WINDOW, Comparison
 from vbase_py_utils.report.portfolio_frames import Attributed, Portfolio, Portfolios, Risked
 from vbase_py_utils.report.portfolios import at_last_known
 
 HEIGHT = 340
-# Bars of a chart of contributions, of which those beyond the first 30 share one.
-MOST_BARS = 33
+# Beside the factors' own bars: other factors, specific, and the sum.
+MORE_BARS = 3
 
 
 def pictures_of_holdings(every: Portfolios, portfolio: Portfolio) -> Iterator[Picture]:
@@ -44,7 +45,7 @@ def pictures_of_risk(every: Portfolios, portfolio: Portfolio) -> Iterator[Pictur
         return
     known = at_last_known(portfolio.risked)
     if known is not None and (known.shares["contribution"] != 0).any():
-        bars = min(known.shares.height + 1, MOST_BARS)
+        bars = min(known.shares.height + 1, MOST_BARS + MORE_BARS)
         yield _picture(
             "Contributions to risk",
             "Each bar begins where the one above it ends; together they are the risk of a period.",

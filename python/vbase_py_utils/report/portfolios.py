@@ -9,8 +9,11 @@ import polars as pl
 
 from vbase_py_utils.fit.schema import FACTOR
 from vbase_py_utils.keys import PERIOD, label
-from vbase_py_utils.report.portfolio_frames import ACTIVE, PORTFOLIO, Attributed, Risked
+from vbase_py_utils.report.portfolio_frames import Attributed, Risked
 from vbase_py_utils.report.words import number, percent
+from vbase_py_utils.risk.holdings import PORTFOLIO
+from vbase_py_utils.risk.options import SPECIFIC
+from vbase_py_utils.risk.risk_frames import ACTIVE
 
 # Relative rounding of sums of contributions.
 ROUNDING = 1e-9
@@ -75,7 +78,7 @@ class Exposures:
             columns = {"exposure": WHOLE} | (
                 {"active_exposure": DIFFERENCE} if risked.active else {}
             )
-            return cls._of(risked.shares.filter(pl.col(FACTOR) != "specific"), columns)
+            return cls._of(risked.shares.filter(pl.col(FACTOR) != SPECIFIC), columns)
         if attributed is not None:
             columns = {"exposure": DIFFERENCE if attributed.active else WHOLE}
             return cls._of(attributed.parts, columns)
@@ -109,7 +112,7 @@ class Unknown:
             return None
         share = row[f"{prefix}covered"]
         exposed = (pl.col(f"{prefix}exposure") != 0) & pl.col("volatility").is_null()
-        names = risked.shares.filter(exposed, pl.col(FACTOR) != "specific")[FACTOR].to_list()
+        names = risked.shares.filter(exposed, pl.col(FACTOR) != SPECIFIC)[FACTOR].to_list()
         uncovered = percent(1 - share) if share is not None and share < 1 else None
         return cls(_last(risked.summary), uncovered, names)
 

@@ -38,13 +38,12 @@ from vbase_py_utils.risk.answers import (
 )
 from vbase_py_utils.risk.exposures import HoldingArguments, read_positions
 from vbase_py_utils.risk.holdings import PORTFOLIO, KeyNames, Weights
-from vbase_py_utils.risk.options import check_factors
+from vbase_py_utils.risk.options import SPECIFIC, UNATTRIBUTED, check_factors
 from vbase_py_utils.risk.portfolio_returns import PortfolioReturns
 from vbase_py_utils.risk.positions import Held
 from vbase_py_utils.text import counted, one_line
 
 RETURNS, FACTORS, LINKED = "returns", "factors", "linked"
-NOT_FACTORS = ("specific", "unattributed")
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
@@ -143,7 +142,7 @@ def attribution(
     returns
         Column of ``panel`` with the returns of the period.
     portfolio_returns
-        The returns of the portfolios, if they are known better than from weights: period,
+        The returns of the portfolios, if known, such as those net of costs: period,
         portfolio, and a column of numbers called like ``returns``, or the only one. The difference,
         such as costs, is unattributed.
     benchmark
@@ -161,7 +160,7 @@ def attribution(
     PanelError
         As ``factor_exposures``. A return of a portfolio or benchmark is -1 or less, so that
         returns cannot be linked; a portfolio with returns has none in ``portfolio_returns``; a
-        factor is called "specific" or "unattributed".
+        factor is called "factor", "specific" or "unattributed".
     TypeError
         An argument has a wrong type.
     RuntimeError
@@ -356,7 +355,7 @@ class _Totals:
 
     def linked(self) -> pl.DataFrame:
         """Link the contributions of each portfolio."""
-        names = (*self.factors, *NOT_FACTORS)
+        names = (*self.factors, SPECIFIC, UNATTRIBUTED)
         if not self.keys:
             return _schemas(self.table, active=False)[LINKED].to_frame()
         keys = pl.concat(self.keys)

@@ -26,7 +26,7 @@ from vbase_py_utils.risk.answers import (
     schema_of,
     with_factors,
 )
-from vbase_py_utils.risk.holdings import PORTFOLIO, KeyNames, Weights
+from vbase_py_utils.risk.holdings import BENCHMARK, PORTFOLIO, KeyNames, Weights
 from vbase_py_utils.risk.options import check_factors
 from vbase_py_utils.risk.positions import AssetFrame, Held, Positions
 
@@ -94,7 +94,8 @@ def factor_exposures(
     ------
     PanelError
         A column is missing or of the wrong type; a weight is missing; a (period, portfolio,
-        asset), or a (period, asset) of the panel, repeats. The values of LazyFrames are checked
+        asset), or a (period, asset) of the panel, repeats; a factor is called "factor", "specific"
+        or "unattributed". The values of LazyFrames are checked
         when the query runs.
     TypeError
         An argument has a wrong type.
@@ -149,7 +150,7 @@ def read_positions(
     own, names = fits.estimated, table.names
     bench = None
     if benchmark is not None:
-        bench = Weights.of(benchmark, "benchmark", names, portfolios=False)
+        bench = Weights.of(benchmark, BENCHMARK, names, portfolios=False)
     frame = AssetFrame.of_panel(panel, own, names, returns)
     return Positions(table, bench, frame, own.intercept, len(own.exposures), others)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,9 +15,12 @@ from vbase_py_utils.fit.one_pass import collected_as, whole_periods
 from vbase_py_utils.fit.results import CrossSectionFits
 from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, label, missing_keys
 from vbase_py_utils.panel import as_frame, by_position, holds_numbers
-from vbase_py_utils.text import counted, one_line, quoted
+from vbase_py_utils.text import counted, listed, one_line, quoted
 
 PORTFOLIO, WEIGHT = "portfolio", "weight"
+BENCHMARK = "benchmark"
+# Characters of a list of names in a message.
+HALF_LIST = 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class KeyNames:
 
     @classmethod
     def of(cls, fits: Fits, portfolio: str, weight: str) -> KeyNames:
-        """Check the names; a key of the answer cannot be called like another column of it."""
+        """Check that fits are fits, and that the four column names differ."""
         if not isinstance(fits, CrossSectionFits):
             raise TypeError(
                 f"fits is a {type(fits).__name__}, expected the result of fit_cross_sections"
@@ -65,7 +68,7 @@ class KeyNames:
             if name not in schema:
                 raise PanelError.missing_columns(role, [name], schema.names(), argument)
             if schema[name] != types[role]:
-                raise PanelError.other_key_type(role, name, schema[name], types[role], argument)
+                raise PanelError.other_key_type(role, name, schema[name], types[role], of=argument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +153,8 @@ class Weights:
             raise PanelError(
                 f"weight column {quoted(self.names.weight)} of {self.argument} is "
                 f"{one_line(str(odd[WEIGHT][0]).replace('None', 'null'))} in "
-                f"{counted(odd.height, 'row')}, for example {self._key_of(odd)}; expected finite "
-                "numbers: a weight that is lost is not zero"
+                f"{counted(odd.height, 'row')}, for example {self._key_of(odd)}; expected a finite "
+                "number in every row; a missing weight is not taken as zero"
             )
         if PORTFOLIO in rows.columns and not _are_grouped(rows):
             rows = rows.sort(PERIOD, PORTFOLIO, maintain_order=True)
@@ -163,8 +166,15 @@ class Weights:
     def raise_repeats(self, rows: pl.DataFrame) -> None:
         """Raise PanelError for rows of one period of which some share their keys."""
         repeats = rows.filter(rows.select(*self.roles).is_duplicated())
-        raise PanelError.repeated_keys(
-            list(self.roles.values()), repeats.height, self._key_of(repeats)
+        several = ""
+        if self.portfolio_type is None:
+            several = "; a benchmark is one portfolio: filter to it"
+            if self.argument != BENCHMARK:
+                several = "; several portfolios need a column, which portfolio= names"
+        raise PanelError(
+            f"at least {counted(repeats.height, 'row')} of {self.argument} share a "
+            f"({listed(self.roles.values(), room=HALF_LIST)}) key, for example "
+            f"({self._key_of(repeats)}); expected one row for each{several}"
         )
 
 
@@ -180,12 +190,11 @@ def sorted_blocks(
     inner: Mapping[str, str],
     *,
     in_order: bool,
-    check: Callable[[pl.DataFrame], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Give rows in blocks of whole periods, sorted by period, under ``inner`` names.
 
     ``in_order``: a query is sorted, and is read in blocks; otherwise it is held in memory.
-    ``inner``: these names, and the user's. ``check`` looks at the rows first.
+    ``inner``: these names, and the user's.
     """
     if isinstance(frame, pl.LazyFrame) and in_order:
         blocks = whole_periods(collected_as(frame, inner), inner[PERIOD])
@@ -194,7 +203,5 @@ def sorted_blocks(
         rows = frame.select(column[name].alias(inside) for inside, name in inner.items())
         blocks = iter([rows.lazy().collect()])
     for block in blocks:
-        if check is not None:
-            check(block)
         ordered = block[PERIOD].is_sorted()
         yield block if ordered else block.sort(PERIOD, maintain_order=True)

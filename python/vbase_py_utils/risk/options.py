@@ -17,7 +17,8 @@ from vbase_py_utils.periods.order import check_time_order
 # The widest integers of Polars.
 INTEGER_BITS = 128
 # Names of what is not a factor in the frames of risk.
-NOT_FACTORS = ("factor", "specific", "unattributed")
+SPECIFIC, UNATTRIBUTED = "specific", "unattributed"
+NOT_FACTORS = ("factor", SPECIFIC, UNATTRIBUTED)
 
 
 def check_half_life(name: str, value: object, *, optional: bool = False) -> None:

@@ -13,6 +13,7 @@ from vbase_py_utils.analyse.reading import AnyFrame, Fits
 from vbase_py_utils.arguments import check_flag, check_number
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.results import CrossSectionFits
+from vbase_py_utils.keys import PERIOD
 from vbase_py_utils.panel import ArrowStream, as_frame
 from vbase_py_utils.risk.answers import (
     Frames,
@@ -58,13 +59,14 @@ class PortfolioRisk(Generic[Frame]):
     factors
         A row per period, portfolio and factor, the last one called "specific": period, portfolio,
         factor, exposure, volatility, correlation (with the portfolio), contribution and share.
-        Contributions add up to the risk, and are the products of the three numbers before them;
-        specific returns have no exposure. With a benchmark also active_exposure,
+        Contributions add up to the risk of one period. Each factor's is exposure times volatility
+        times correlation; specific returns have no exposure. With a benchmark also active_exposure,
         active_correlation, active_contribution and active_share, which add up to the active risk.
     assets
         A row per position: period, portfolio, asset, weight, marginal (the change of risk per
-        weight), contribution; they add up to the risk, too. With a benchmark its positions have
-        rows as well, and there are active_weight, active_marginal and active_contribution.
+        weight), contribution; these also add up to the risk of one period. With a benchmark its
+        positions have rows as well, and there are active_weight, active_marginal and
+        active_contribution.
 
     Examples
     --------
@@ -124,7 +126,7 @@ def portfolio_risk(
     """Forecast the risk of portfolios, and say which factors and assets it comes from.
 
     With weights w, exposures X, factor covariance F and specific risk s, the variance is
-    x'F x + sum w^2 s^2 with x = X w. Everything is taken at the period of the weights.
+    x'F x + sum w^2 s^2 with x = X'w. Everything is taken at the period of the weights.
 
     Parameters
     ----------
@@ -151,7 +153,8 @@ def portfolio_risk(
     ------
     PanelError
         As ``factor_exposures``. The covariance of a period is not a symmetric block of all factors
-        of the fits; a factor is called "specific" or "unattributed".
+        of the fits; a factor is called "factor", "specific" or
+        "unattributed".
     ValueError, TypeError
         An argument is out of range or has a wrong type.
     RuntimeError
@@ -190,11 +193,12 @@ def portfolio_risk(
     root = math.sqrt(periods_per_year)
     given = as_frame(factor_covariance, list, COVARIANCE, others="need")
     # The checks of names and types, before a lazy query runs.
-    _covariances(given.collect_schema().to_frame(), factors, names)
+    names.check_types(COVARIANCE, given.collect_schema(), PERIOD)
+    _covariances(given.collect_schema().to_frame(), factors)
     schemas = risk_schemas(table, active=benchmark is not None)
 
     def run(wanted: frozenset[str]) -> Iterator[Frames]:
-        blocks = _covariances(given, factors, names)
+        blocks = _covariances(given, factors)
         index = PeriodIndex(blocks.periods)
         kept = (
             RiskOfPeriod.of(held, blocks, index, with_assets=ASSETS in wanted)
@@ -209,18 +213,12 @@ def portfolio_risk(
     return PortfolioRisk(**at_once(run, schemas), _run=no_run, _schemas=schemas)
 
 
-def _covariances(
-    factor_covariance: AnyFrame, factors: tuple[str, ...], names: KeyNames
-) -> Covariances:
+def _covariances(factor_covariance: AnyFrame, factors: tuple[str, ...]) -> Covariances:
     """Read the blocks, and put factors in the order of the fits."""
     given = read_covariances(factor_covariance, COVARIANCE)
     lacking = [name for name in factors if name not in given.factors]
     unknown = [name for name in given.factors if name not in factors]
     if lacking or unknown:
-        raise PanelError.other_factors(lacking, unknown)
-    if given.periods.dtype != names.period_type:
-        raise PanelError.other_key_type(
-            "period", names.period, given.periods.dtype, names.period_type, COVARIANCE
-        )
+        raise PanelError.other_factors(COVARIANCE, lacking, unknown)
     order = [given.factors.index(name) for name in factors]
     return Covariances(given.periods, factors, given.blocks[:, order][:, :, order])

@@ -52,7 +52,8 @@ class PortfolioReturns:
                     names.portfolio,
                     schema[names.portfolio],
                     weights.portfolio_type,
-                    ARGUMENT,
+                    weights.argument,
+                    of=ARGUMENT,
                 )
         numbers = [n for n, d in schema.items() if holds_numbers(d) and n not in roles.values()]
         if returns not in numbers and len(numbers) != 1:

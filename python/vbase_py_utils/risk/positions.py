@@ -29,7 +29,7 @@ from vbase_py_utils.risk.block_arrays import (
 )
 from vbase_py_utils.risk.holdings import WEIGHT, KeyNames, Weights, sorted_blocks
 from vbase_py_utils.risk.numbers import AssetNumbers, check_repeats
-from vbase_py_utils.text import one_line
+from vbase_py_utils.text import counted, one_line, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,8 @@ class AssetFrame:
         Inner names of columns of numbers.
     families
         Inner names of columns of categories, and all that there are.
+    not_negative
+        Inner names of columns whose numbers are zero or more.
     """
 
     frame: pl.DataFrame | pl.LazyFrame
@@ -91,6 +93,7 @@ class AssetFrame:
     names: KeyNames
     numbers: list[str]
     families: dict[str, tuple[str, ...]]
+    not_negative: tuple[str, ...] = ()
 
     @classmethod
     def of_panel(
@@ -131,7 +134,7 @@ class AssetFrame:
             raise PanelError.missing_columns("", [value], schema.names(), value)
         if not holds_numbers(schema[value]):
             raise PanelError.not_numeric("value", value, schema[value])
-        return cls(frame, names.keys | {"x0": value}, names, ["x0"], {})
+        return cls(frame, names.keys | {"x0": value}, names, ["x0"], {}, ("x0",))
 
     @property
     def schema(self) -> pl.Schema:
@@ -145,8 +148,9 @@ class AssetFrame:
 
         Numbers are Float64, NaN for null; categories are their positions, -1 for null or unknown.
         """
-        blocks = sorted_blocks(self.frame, self.inner, in_order=in_order, check=self._check_keys)
-        return (self._prepared(block.lazy()).collect(engine="in-memory") for block in blocks)
+        for block in sorted_blocks(self.frame, self.inner, in_order=in_order):
+            self._check_keys(block)
+            yield self._prepared(block.lazy()).collect(engine="in-memory")
 
     def _prepared(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return rows.with_columns(
@@ -165,6 +169,15 @@ class AssetFrame:
     def _check_keys(self, rows: pl.DataFrame) -> None:
         if rows[PERIOD].has_nulls() or rows[ASSET].has_nulls():
             check_values(rows, self.names.period, self.names.asset, {}, partial=False)
+        for name in self.not_negative:
+            bad = rows.filter(pl.col(name) < 0)
+            if not bad.is_empty():
+                where = ", ".join(one_line(label(bad[role])) for role in (PERIOD, ASSET))
+                raise PanelError(
+                    f"column {quoted(self.inner[name])} is negative in "
+                    f"{counted(bad.height, 'row')}, for example {bad[name][0]:.6g} at ({where}); "
+                    "expected standard deviations"
+                )
 
 
 def keys_of(labels: pl.Series) -> list[object]:
@@ -245,8 +258,8 @@ class Positions:
 
     def _raise_no_benchmark(self, period: pl.Series) -> None:
         raise PanelError(
-            f"benchmark has no rows for a period of the weights, {one_line(label(period))}; "
-            "expected weights in each: filter the weights to the periods of the benchmark"
+            f"benchmark has no rows at {one_line(label(period))}, a period of the weights; "
+            "expected rows in every period: filter the weights to the periods of the benchmark"
         )
 
     @staticmethod

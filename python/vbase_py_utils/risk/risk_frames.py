@@ -23,11 +23,11 @@ from vbase_py_utils.risk.answers import (
     with_factors,
 )
 from vbase_py_utils.risk.holdings import PORTFOLIO, Weights
+from vbase_py_utils.risk.options import SPECIFIC
 from vbase_py_utils.risk.positions import Held
 from vbase_py_utils.risk.reading import Covariances
 
 SUMMARY, FACTORS, ASSETS = "summary", "factors", "assets"
-SPECIFIC = "specific"
 ACTIVE = "active_"
 
 

@@ -87,7 +87,9 @@ class Structure:
                 raise PanelError.missing_columns(role, absent, schema.names())
         for role, name in ((PERIOD, period), (ASSET, asset)):
             if schema[name] != keys[role]:
-                raise PanelError.other_key_type(role, name, schema[name], keys[role])
+                raise PanelError.other_key_type(
+                    role, name, schema[name], keys[role], "specific_returns", of="panel"
+                )
         inner, numbers, categories = {PERIOD: period, ASSET: asset}, [], []
         for i, name in enumerate(names):
             dtype = schema[name]
