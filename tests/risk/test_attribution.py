@@ -250,6 +250,19 @@ def test_a_period_to_come_is_not_linked_for_the_benchmark_itself():
     assert row == pytest.approx((0, -0.05, -0.05))
 
 
+def test_a_benchmark_without_returns_leaves_no_difference(given):
+    known = attributed(given).returns.select(*KEYS, "total")
+    lost = pl.when(pl.col("period") != 20).then("return").alias("return")
+    answer = attributed(
+        given,
+        panel=given.panel.with_columns(lost),
+        portfolio_returns=known,
+        benchmark=given.benchmark,
+    )
+    rows = answer.returns.filter(period=20).select("total", "benchmark_return", "portfolio_return")
+    assert rows.null_count().row(0) == (3, 3, 0)
+
+
 def test_a_benchmark_has_rows_in_every_period(given):
     bench = given.benchmark.filter(pl.col("period") != 20)
     for weights in (given.weights, given.weights.lazy()):

@@ -330,6 +330,14 @@ def test_next_to_nothing_that_is_not_known_is_not_nothing(whole):
     assert 1 - 1e-15 < summary["covered"].item() < 1
 
 
+def test_what_has_no_risk_has_no_beta(whole):
+    weights = pl.DataFrame({"period": [20], "asset": ["a01"], "weight": [1.0]})
+    others = whole.benchmark.filter(pl.col("asset") != "a01")
+    specific = whole.specific.filter(pl.col("asset") != "a01")
+    risk = risk_with(whole, weights=weights, benchmark=others, specific=specific)
+    assert risk.summary.select("risk", "beta", "active_risk").row(0) == (None, None, None)
+
+
 def test_a_benchmark_of_nothing_has_no_beta(whole):
     risk = risk_with(whole, benchmark=whole.benchmark.with_columns(weight=0.0))
     assert risk.summary["beta"].null_count() == risk.summary.height

@@ -426,7 +426,11 @@ def test_arguments_out_of_range(returns, arguments, message):
         ({}, "weight", "exposure column 'weight' is not in the panel"),
         ({}, [], "no exposures given"),
         ({}, ["size", "size"], "exposures named more than once: 'size'"),
-        ({"period": pl.col("period").cast(pl.Int32)}, "size", "'period' of panel is Int32, expected Int64"),
+        (
+            {"period": pl.col("period").cast(pl.Int32)},
+            "size",
+            "'period' of panel is Int32, expected Int64",
+        ),
         ({"asset": pl.lit("a1")}, "size", "rows share a .* key"),
         ({"size": pl.lit(None, pl.Date)}, "size", "exposure column 'size' is Date"),
     ],
