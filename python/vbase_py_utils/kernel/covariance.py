@@ -195,7 +195,7 @@ def without_residual(
     zero = np.maximum(NO_RESIDUAL * unit, ROUNDINGS * EPS * largest)
     inside = np.arange(u.shape[1]) < stack.sizes[:, None]
     for position in np.flatnonzero(((np.abs(u) <= zero[:, None]) & inside).any(axis=1)):
-        rounding = ROUNDINGS * EPS * stack.row_sizes(position, b[position])
+        rounding = ROUNDINGS * EPS * stack.row_sizes(position, stack.design[position], b[position])
         size = np.abs(u[position, : stack.sizes[position]])
         yield position, np.flatnonzero(size <= np.maximum(NO_RESIDUAL * unit[position], rounding))
 

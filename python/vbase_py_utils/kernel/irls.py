@@ -13,12 +13,21 @@ what a step changes, so that rounding does not blur the end of the iteration.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vbase_py_utils.kernel.linalg import EPS, dots, least_squares, solve, weighted_gram
+from vbase_py_utils.kernel.linalg import (
+    EPS,
+    combined,
+    dots,
+    least_squares,
+    products,
+    solve,
+    weighted_products,
+)
 from vbase_py_utils.kernel.losses import FloatArray, Loss
 from vbase_py_utils.kernel.newton import (
     FAST_RATE,
@@ -37,26 +46,21 @@ from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, scale_of
 from vbase_py_utils.kernel.stacks import (
     Block,
     Exposures,
+    Room,
     Stack,
     columns_of,
     plan_stacks,
     stack_periods,
 )
-from vbase_py_utils.kernel.state import (
-    MAX_DONE,
-    NOISE,
-    Live,
-    NewtonPhase,
-    combined,
-    max_abs,
-    products,
-    rescale,
-)
+from vbase_py_utils.kernel.state import MAX_DONE, NOISE, Live, NewtonPhase, max_abs, rescale
 from vbase_py_utils.kernel.threads import run_together
 
 # Periods with at least this many cells (n x k) are updated by _downdated: its NumPy calls for each
 # period pay off from about here.
 GATHER_CELLS = 10_000
+# The middle of the residuals is looked for within SEARCHED times what it moved last, for the first
+# step FIRST_MOVE of itself. Of 2,000 assets it first moves by 4 %, of 500 by 10 %, then by less.
+SEARCHED, FIRST_MOVE = 2.0, 0.04
 # A least-squares fit that leaves less than this share of the rows' magnitude has lost six digits of
 # its residuals to rounding: a second step from them restores the digits.
 NEARLY_EXACT = 1e-6
@@ -92,11 +96,12 @@ def fit_periods(
     block = Block(columns_of(X), y, w, starts, rows)
     n_periods, n_factors = len(starts) - 1, len(block.columns)
     fits = PeriodFits.unanswered(n_periods, n_factors)
+    room = Room()
 
     def fit(periods: NDArray[np.intp]) -> None:
         # Underflow and overflow at the ends of the number range are the user's units, no defect.
         with np.errstate(all="ignore"):
-            stack, dependent = stack_periods(block, periods)
+            stack, dependent = stack_periods(block, periods, room)
             fits.status[dependent.periods] = Status.rank_deficient
             fits.collinear[dependent.periods] = dependent.columns
             endings = _fit_stack(stack, options)
@@ -165,32 +170,37 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
 def _start(stack: Stack, loss: Loss) -> Live:
     """Begin at weighted least squares."""
     A, y, n_periods = stack.A, stack.y, len(stack.periods)
-    b = products(stack.inverse, products(A, y))
+    b = products(stack.inverse, stack.score)
     u = y - combined(A, b)
     # A bound on the magnitude of rows: no exposure of the design and no return exceeds one.
     largest = np.maximum(1.0, np.abs(stack.coefficients_of(b)).sum(axis=1))
     spread = np.sqrt(dots(u, u) / stack.sizes)
-    # The steps to come make up for the rounding of this one, unless there are none.
-    close = (spread <= NEARLY_EXACT * largest) | loss.is_quadratic
+    # The steps to come make up for the rounding of this one.
+    close = spread <= NEARLY_EXACT * largest
     if close.any():
         b[close] += products(stack.inverse[close], products(A[close], u[close]))
         u[close] = y[close] - combined(A[close], b[close])
         spread = np.sqrt(dots(u, u) / stack.sizes)
-    low, high = stack.ranks.middle(u)
-    s = scale_of(low, high)
+    if loss.is_quadratic:
+        # Its step needs no scale.
+        low, high, s = spread, spread, spread
+    else:
+        low, high = stack.ranks.middle(u)
+        s = scale_of(low, high)
     return Live(
         position=np.arange(n_periods),
         done=np.zeros(n_periods, dtype=np.bool_),
         A=A,
-        gram=stack.gram,
-        pivots=stack.pivots,
+        gram=stack.gram.copy(),
+        pivots=stack.pivots.copy(),
         ranks=stack.ranks,
         b=b,
         u=u,
-        spread=spread,
-        low=low,
-        high=high,
-        s=s,
+        spread=spread.copy(),
+        low=low.copy(),
+        high=high.copy(),
+        middle_moved=np.full(n_periods, FIRST_MOVE),
+        s=s.copy(),
         fresh=s.copy(),
         suspect=np.maximum(COLLAPSED * spread, ROUNDED * largest),
         switch=np.full(n_periods, NEWTON_SWITCH if loss.has_newton else 0.0),
@@ -203,33 +213,39 @@ def _exact_at_start(stack: Stack, live: Live) -> NDArray[np.bool_]:
     """Which periods least squares fits exactly, up to rounding."""
     exact: NDArray[np.bool_] = stack.sizes == live.b.shape[1]
     for i in np.flatnonzero(~exact & (live.spread <= live.suspect)):
-        exact[i] = live.spread[i] <= ROUNDED * _row_sizes(stack, i, live.b[i]).max()
+        sizes = _row_sizes(stack, live.A[i], i, live.b[i])
+        exact[i] = live.spread[i] <= ROUNDED * sizes.max()
     return exact
 
 
-def _row_sizes(stack: Stack, position: np.intp, b: FloatArray) -> FloatArray:
-    """Row sizes of a period from its coefficients of A."""
+def _row_sizes(stack: Stack, A: FloatArray, position: np.intp, b: FloatArray) -> FloatArray:
+    """Row sizes of the period at ``position`` from its A (k, n) and coefficients of it."""
     if stack.triangle is not None:
-        b = np.linalg.solve(stack.triangle[position], b)
-    return stack.row_sizes(position, b)
+        # Then the design is apart from A.
+        A, b = stack.design[position], np.linalg.solve(stack.triangle[position], b)
+    return stack.row_sizes(position, A, b)
 
 
 def _collapsed(stack: Stack, live: Live) -> NDArray[np.bool_]:
     """Whether the scale is no more than rounding."""
     collapsed = (live.s <= live.suspect) & ~(live.newton.on | live.done)
     for i in np.flatnonzero(collapsed):
-        least = least_scale(stack, live.position[i], live.b[i], float(live.spread[i]))
+        position = live.position[i]
+        least = least_scale(stack, live.A[i], position, live.b[i], float(live.spread[i]))
         collapsed[i] = live.s[i] <= least
     return collapsed
 
 
-def least_scale(stack: Stack, position: np.intp, b: FloatArray, spread: float) -> float:
+def least_scale(
+    stack: Stack, A: FloatArray, position: np.intp, b: FloatArray, spread: float
+) -> float:
     """Give the scale that is no more than rounding of the typical row, or 1e-12 of the ``spread``.
 
     Typical is the upper quartile, so that a wild return does not hide the scale of all others; of
-    returns that are mostly zero it is the median of those that are not. ``b`` (k,) of A.
+    returns that are mostly zero it is the median of those that are not. The period at ``position``
+    has A (k, n) and coefficients ``b`` (k,) of A.
     """
-    rows = _row_sizes(stack, position, b)
+    rows = _row_sizes(stack, A, position, b)
     returns = np.abs(stack.y[position])
     typical = max(float(np.quantile(rows, 0.75)), float(np.median(returns[returns > 0])))
     return max(COLLAPSED * min(spread, typical), ROUNDED * typical)
@@ -248,10 +264,11 @@ def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.boo
     moved = max_abs(np.subtract(live.u, u, out=du))
 
     # --- The scale: the median of the new residuals, or what Newton's step gives for it.
-    live.low, live.high = live.ranks.middle(live.u)
+    _find_middle(live)
     live.s = np.where(newton, s_newton, scale_of(live.low, live.high))
     # The rounding of larger residuals must not stay in smaller ones.
-    _refresh(stack, live, ~newton & (live.s < 0.5 * live.fresh))
+    if not loss.is_quadratic:
+        _refresh(stack, live, ~newton & (live.s < 0.5 * live.fresh))
 
     # --- The test for convergence: nothing moved by more than tol scales, or than rounding.
     change = np.where(newton, np.maximum(moved, np.abs(live.s - s)), moved)
@@ -275,6 +292,13 @@ def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.boo
     begin_newton(live, begins, change)
     live.last_change = np.where(newton, live.last_change, change)
     return small
+
+
+def _find_middle(live: Live) -> None:
+    """Find the middle of the new residuals, near the last one."""
+    before = 0.5 * (live.low + live.high)
+    live.low, live.high = live.ranks.middle(live.u, before, SEARCHED * live.middle_moved)
+    live.middle_moved = np.abs(0.5 * (live.low + live.high) / before - 1.0)
 
 
 def _noise(u: FloatArray, s: FloatArray, options: SolverOptions) -> FloatArray | float:
@@ -303,35 +327,36 @@ def _step(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray, NDArray[np.bo
     """
     A, u, s, newton = live.A, live.u, live.s, live.newton.on
     if loss.is_quadratic:
-        right = products(A, u)[:, :, None]
-        return np.asarray(np.linalg.solve(live.gram, right)[:, :, 0]), s, np.zeros_like(newton)
+        _, db = solve(live.gram, products(A, u)[:, None])
+        return db[:, 0], s, np.zeros_like(newton)
 
-    # --- The robustness weights, and psi in units of the returns.
-    weights = loss.weight(u, s[:, None])
-    psi = weights * u
-
-    # --- The systems H p = A psi and H q s = outer. Of IRLS, H = A W A' with W the weights; of
-    # Newton, W = psi', one for inlying rows, and outer = A (psi - psi' u) is what the outlying
-    # rows, whose psi is +-t s, add to A psi.
-    score = products(A, psi)
+    # --- The systems H p = A psi and H q s = outer. Of IRLS, H = A W A' with W the robustness
+    # weights; of Newton, W = psi', one for inlying rows, and outer = A (psi - psi' u) is what the
+    # outlying rows, whose psi is +-t s, add to A psi. Psi is in units of the returns.
     some_newton = bool(newton.any())
-    if loss.has_newton and A[0].size >= GATHER_CELLS:
-        H, outer = _downdated(live, weights, loss)
+    if not loss.has_newton:
+        weights = loss.weight(u, s[:, None])
+        H, right = weighted_products(A, weights, weights * u, None)
+    elif A[0].size >= GATHER_CELLS:
+        psi = loss.psi(u, s[:, None])
+        H, outer = _downdated(live, psi, loss)
+        right = np.stack([products(A, psi), outer], axis=1)
     else:
-        outer = np.zeros_like(score)
+        psi, weights, beyond = loss.psi(u, s[:, None]), loss.weight(u, s[:, None]), None
         if some_newton:
-            weights[newton] = loss.psi_prime(u[newton], s[newton, None])
-            outer = products(A, psi - weights * u)
-        H = weighted_gram(A, weights)
+            outlying = psi != u
+            np.copyto(weights, ~outlying, where=newton[:, None])
+            beyond = psi * (outlying & newton[:, None])
+        H, right = weighted_products(A, weights, psi, beyond)
     least = np.where(newton, MIN_NEWTON_PIVOT, MIN_IRLS_PIVOT)[:, None] * live.pivots
     # Both right sides always: solving for one rounds differently.
-    pivots, solution = solve(H, np.stack([score, outer], axis=1))
+    pivots, solution = solve(H, right)
     refused = np.asarray(~(pivots >= least).all(axis=1))
 
     # --- The step of IRLS, in delta form: db = p.
     p = solution[:, 0]
     for i in np.flatnonzero(refused & ~newton & ~live.done):
-        p[i] = least_squares(A[i], u[i], weights[i])
+        p[i] = least_squares(A[i], u[i], loss.weight(u[i], s[i]))
     if not some_newton:
         return p, s, refused
 
@@ -348,26 +373,49 @@ def _step(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray, NDArray[np.bo
     return p + np.where(newton[:, None], (s_new - s)[:, None] * q, 0.0), s_new, refused
 
 
-def _downdated(live: Live, weights: FloatArray, loss: Loss) -> tuple[FloatArray, FloatArray]:
+def _downdated(live: Live, psi: FloatArray, loss: Loss) -> tuple[FloatArray, FloatArray]:
     """Compute A W A' (P, k, k) from A A', and for Newton the outlying rows' part of A psi (P, k).
 
     Reads outlying rows alone, and after the first Newton step only those that have changed sides:
     it pays for long cross-sections.
     """
-    A, phase = live.A, live.newton
-    outlying = weights < 1.0
-    if phase.on.any():
-        side = outlying.view(np.int8) - 2 * (outlying & (live.u < 0.0)).view(np.int8)
-        differs = side != phase.side
-        for i in np.flatnonzero(differs.any(axis=1) & phase.on):
-            changed = np.flatnonzero(differs[i])
-            rows, new, old = (x.take(changed, axis=-1) for x in (A[i], side[i], phase.side[i]))
-            phase.inner[i] -= (rows * (np.abs(new) - np.abs(old))) @ rows.T
-            phase.outer[i] += rows @ (new - old).astype(np.float64)
-            phase.side[i] = side[i]
+    A, u, phase = live.A, live.u, live.newton
+    newton, irls = (some & ~live.done for some in (phase.on, ~phase.on))
+    outlying = psi != u
+    if newton.any():
+        side = outlying.view(np.int8) - 2 * (outlying & np.signbit(u)).view(np.int8)
+        index, columns = _by_period((side != phase.side) & newton[:, None])
+        new, old = side.take(index), phase.side.take(index)
+        change = (new - old).astype(np.float64)
+        left = (np.abs(new) - np.abs(old)).astype(np.float64)
+        for i, own, some in columns:
+            rows = A[i].take(some, axis=1)
+            phase.inner[i] -= (rows * left[own]) @ rows.T
+            phase.outer[i] += rows @ change[own]
+        np.copyto(phase.side, side, where=newton[:, None])
     H = np.where(phase.on[:, None, None], phase.inner, live.gram)
-    for i in np.flatnonzero(~phase.on):
-        beyond = np.flatnonzero(outlying[i])
-        rows = A[i].take(beyond, axis=1)
-        H[i] -= (rows * (1.0 - weights[i].take(beyond))) @ rows.T
+    index, columns = _by_period(outlying & irls[:, None])
+    lost = 1.0 - psi.take(index) / u.take(index)
+    for i, own, some in columns:
+        rows = A[i].take(some, axis=1)
+        H[i] -= (rows * lost[own]) @ rows.T
     return H, (loss.largest_psi * live.s)[:, None] * phase.outer
+
+
+def _by_period(
+    which: NDArray[np.bool_],
+) -> tuple[NDArray[np.intp], list[tuple[int, slice, NDArray[np.intp]]]]:
+    """List where a mask (P, n) is true, as positions in its flat form.
+
+    And for each period that has any: its number, the slice of its positions, their columns.
+    """
+    n = which.shape[1]
+    index = np.flatnonzero(which)
+    bounds = np.searchsorted(index, np.arange(len(which) + 1) * n).tolist()
+    columns = index % n
+    parts = [
+        (i, slice(first, last), columns[first:last])
+        for i, (first, last) in enumerate(pairwise(bounds))
+        if last > first
+    ]
+    return index, parts

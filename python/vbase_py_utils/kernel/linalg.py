@@ -29,6 +29,16 @@ def dots(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.asarray((a[:, None, :] @ b[:, :, None])[:, 0, 0])
 
 
+def products(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Multiply matrices (P, i, j) by vectors (P, j)."""
+    return np.asarray((vectors[:, None, :] @ matrices.transpose(0, 2, 1))[:, 0])
+
+
+def combined(A: FloatArray, b: FloatArray) -> FloatArray:
+    """Fit (P, n) of coefficients b (P, k) on A."""
+    return np.asarray((b[:, None, :] @ A)[:, 0])
+
+
 def pieces(A: FloatArray) -> Iterator[slice]:
     """Cut the periods of A (P, k, n) into runs of which one copy stays in the cache."""
     step = max(1, CACHE_CELLS // A[0].size) if len(A) else 1
@@ -65,6 +75,35 @@ def weighted_gram(A: FloatArray, weights: FloatArray, *, positive: bool = False)
     return gram
 
 
+def weighted_products(
+    A: FloatArray, weights: FloatArray, first: FloatArray, second: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """Compute A W A' (P, k, k), weights >= 0, and A times two columns (P, 2, k).
+
+    ``first`` and ``second`` (P, n); ``None`` is zero.
+    """
+    k, n = A.shape[1:]
+    if k >= MANY_COLUMNS:
+        right = np.zeros((len(A), 2, k))
+        right[:, 0] = products(A, first)
+        if second is not None:
+            right[:, 1] = products(A, second)
+        return weighted_gram(A, weights, positive=True), right
+    # One product a period: calls to BLAS are what few rows cost.
+    answer = np.empty((len(A), k, k + 2))
+    together: FloatArray | None = None
+    for some in pieces(A):
+        if together is None:
+            together = np.zeros((some.stop, k + 2, n))
+        own = together[: some.stop - some.start]
+        np.multiply(A[some], weights[some, None, :], out=own[:, :k])
+        own[:, k] = first[some]
+        if second is not None:
+            own[:, k + 1] = second[some]
+        np.matmul(A[some], own.transpose(0, 2, 1), out=answer[some])
+    return answer[:, :, :k], answer[:, :, k:].transpose(0, 2, 1)
+
+
 def quadratic_forms(matrices: FloatArray, A: FloatArray) -> FloatArray:
     """Compute a' M a (P, n) for every row a of A (P, k, n), M (P, k, k)."""
     forms = np.empty((len(A), A.shape[2]))
@@ -83,14 +122,7 @@ def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArr
     """
     k = matrices.shape[1]
     if k > MAX_ELIMINATED:
-        pivots = np.einsum("pii->pi", each(np.linalg.cholesky, matrices)) ** 2
-        failed = ~(pivots > EPS * np.einsum("pii->pi", matrices)).all(axis=1)
-        if failed.any():
-            pivots[failed] = np.nan
-            matrices = np.where(failed[:, None, None], np.eye(k), matrices)
-        solutions = each(np.linalg.solve, matrices, right.transpose(0, 2, 1)).transpose(0, 2, 1)
-        pivots[np.isnan(solutions).any(axis=(1, 2))] = np.nan
-        return pivots, np.ascontiguousarray(solutions)
+        return _factorised(matrices, right)
     # One elimination for all periods: the period is the last axis, one product a column.
     rows = np.concatenate([matrices, right], axis=1).transpose(2, 1, 0).copy()
     pivots = np.empty((k, len(matrices)))
@@ -100,6 +132,22 @@ def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArr
         rows[:, j:] -= rows[:, j, None] * row
         rows[j, j:] = row
     return pivots.T, np.ascontiguousarray(rows[:, k:].transpose(2, 1, 0))
+
+
+def _factorised(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Do what ``solve`` does by a Cholesky decomposition of each matrix."""
+    # It takes long to import, and short designs do not need it.
+    from scipy.linalg.lapack import dposv  # noqa: PLC0415
+
+    factors, solutions = np.empty_like(matrices), np.empty(right.shape)
+    failed = np.zeros(len(matrices), dtype=np.bool_)
+    for p, (matrix, sides) in enumerate(zip(matrices, right, strict=True)):
+        # Of a symmetric matrix in C order LAPACK sees the transpose, which is the same.
+        factors[p], solution, failed[p] = dposv(matrix.T, sides.T, lower=1)
+        solutions[p] = solution.T
+    pivots = np.einsum("pii->pi", factors) ** 2
+    pivots[~(pivots > EPS * np.einsum("pii->pi", matrices)) | failed[:, None]] = np.nan
+    return pivots, solutions
 
 
 def each(function: Callable[..., Any], *arrays: FloatArray) -> FloatArray:

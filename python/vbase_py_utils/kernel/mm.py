@@ -19,7 +19,7 @@ from vbase_py_utils.kernel.covariance import Wanted, leverages
 from vbase_py_utils.kernel.distances import exposure_weights
 from vbase_py_utils.kernel.inference import Inference, condition_numbers, r_squared
 from vbase_py_utils.kernel.irls import COLLAPSED, ROUNDED, fit_periods, least_scale
-from vbase_py_utils.kernel.linalg import dots
+from vbase_py_utils.kernel.linalg import combined, dots
 from vbase_py_utils.kernel.losses import DOWNWEIGHTED, Bisquare, FloatArray
 from vbase_py_utils.kernel.mm_covariance import FinalWeights, mm_variances
 from vbase_py_utils.kernel.period_fits import Done, PeriodFits, SolverOptions, Status
@@ -35,7 +35,6 @@ from vbase_py_utils.kernel.stacks import (
     stack_periods,
     widths,
 )
-from vbase_py_utils.kernel.state import combined
 from vbase_py_utils.kernel.threads import run_together
 
 # A scale below SUSPECT times the rounding error may be zero. It is then computed anew with
@@ -185,7 +184,7 @@ def _scale(stack: Stack, b: FloatArray, u: FloatArray) -> FloatArray:
     suspect = s <= SUSPECT * np.maximum(ROUNDED * largest, COLLAPSED * spread)
     for i in np.flatnonzero(suspect & (s > 0.0)):
         # Residuals that are rounding, of the row or of where the start stopped, are zero.
-        least = MARGIN * least_scale(stack, i, b[i], float(spread[i]))
+        least = MARGIN * least_scale(stack, stack.A[i], i, b[i], float(spread[i]))
         clean = np.where(np.abs(u[i]) <= least, 0.0, u[i])
         s[i] = s_scale(clean[None], stack.sizes[[i]], b.shape[1])[0]
     return s

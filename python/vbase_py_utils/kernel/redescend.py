@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vbase_py_utils.kernel.linalg import (
+    combined,
     each,
     least_squares,
+    products,
     quadratic_forms,
     scaled_inverse,
     scaled_solve,
@@ -21,7 +23,7 @@ from vbase_py_utils.kernel.linalg import (
 )
 from vbase_py_utils.kernel.losses import Bisquare, FloatArray
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status
-from vbase_py_utils.kernel.state import MAX_DONE, NOISE, Descent, combined, max_abs, products
+from vbase_py_utils.kernel.state import MAX_DONE, NOISE, Descent, max_abs
 
 # Least weight of a row in the matrix of IRLS, in units of its exposure weight. It changes the way,
 # not the end, and keeps the matrix regular when a factor has no weight left.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,44 +14,106 @@ MAD_PER_SIGMA = 0.6744897501960817
 """Median of |z| for a standard normal z, the 0.75 quantile: makes the MAD estimate sigma."""
 
 
+# From this many rows in a period, and in a stack, a median is looked for near a guess, which saves
+# the partition of all: NumPy takes 9 ns a row for it with AVX-512 on Zen 4, and 1.5 with AVX2; the
+# search takes 2 to 3. Fewer rows cost less than the calls.
+LEAST_LENGTH, LEAST_ROWS = 256, 2**13
+# Without a guess, the median of every SAMPLED-th row is one, if that leaves LEAST_SAMPLE rows. Its
+# relative error has a standard deviation of 1.16 / sqrt(rows) at the normal.
+SAMPLED, LEAST_SAMPLE, SAMPLE_REACH = 8, 100, 3.0
+# How far around a guess is looked, as a share of it: at least for LEAST_REACH / n, which holds some
+# 4 rows, and where more would hold a fifth of the rows, not further.
+LEAST_REACH, MOST_REACH = 4.0, 0.25
+
+
 @dataclass(frozen=True, slots=True)
 class Ranks:
     """Where the middle of the rows of P periods is, in arrays (P, n) padded with zeros, n even.
 
-    Half of the padding sorts below the rows of its period and half above, so that the middle of the
-    width is the middle of the rows. Of an odd number of rows it is the lower of the two middle
-    columns.
-
     Attributes
     ----------
-    beyond
-        (P, n) infinity for the padding that sorts above, otherwise 0.
-    odd
-        (P,) whether the number of rows is odd.
+    sizes
+        (P,) rows of each period, which come first.
+    padding
+        (P, m) which of the last m columns are the half of the padding that is to sort above the
+        rows, where the other half sorts below: the middle of the width is then that of the rows.
     """
 
-    beyond: FloatArray
-    odd: NDArray[np.bool_]
+    sizes: NDArray[np.intp]
+    padding: NDArray[np.bool_]
 
     @classmethod
     def of(cls, sizes: NDArray[np.intp], width: int) -> Ranks:
-        """For periods of ``sizes`` (P,) rows, which come first, in ``width`` columns."""
+        """For periods of ``sizes`` (P,) rows in ``width`` columns."""
         below = sizes + (width - sizes) // 2
-        beyond = np.where(np.arange(width) < below[:, None], 0.0, np.inf)
-        return cls(beyond, sizes % 2 == 1)
+        return cls(sizes, np.arange(below.min(initial=width), width) >= below[:, None])
 
-    def __getitem__(self, which: NDArray[np.bool_]) -> Ranks:
+    def __getitem__(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Ranks:
         """Only the periods selected."""
-        return Ranks(self.beyond[which], self.odd[which])
+        return Ranks(self.sizes[which], self.padding[which])
 
-    def middle(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Find the one or two values of |u| whose mean is the median, of each period."""
+    @property
+    def odd(self) -> NDArray[np.bool_]:
+        """Whether the number of rows is odd (P,)."""
+        return np.asarray(self.sizes % 2 == 1)
+
+    def middle(
+        self, u: FloatArray, guess: FloatArray | None = None, reach: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Find the one or two values of |u| whose mean is the median, of each period.
+
+        A ``guess`` (P,) of the median, and its relative error ``reach`` (P,), change the time this
+        takes and nothing else.
+        """
         size = np.abs(u)
-        size += self.beyond
-        half = u.shape[1] // 2
+        n = u.shape[1]
+        if n < LEAST_LENGTH or u.size < LEAST_ROWS:
+            return self._partitioned(size)
+        if guess is None or reach is None:
+            if n < SAMPLED * LEAST_SAMPLE:
+                return self._partitioned(size)
+            sample = size[:, ::SAMPLED].copy()
+            m = sample.shape[1]
+            sample.partition(m // 2, axis=1)
+            guess, reach = sample[:, m // 2], np.full(len(u), SAMPLE_REACH / math.sqrt(m))
+        low, high, found = self._near(size, guess, np.clip(reach, LEAST_REACH / n, MOST_REACH))
+        if not found.all():
+            other = ~found
+            low[other], high[other] = self[other]._partitioned(size[other])
+        return low, high
+
+    def _partitioned(self, size: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Find the middle of ``size`` (P, n), which this reorders."""
+        if self.padding.any():
+            np.copyto(size[:, -self.padding.shape[1] :], np.inf, where=self.padding)
+        half = size.shape[1] // 2
         size.partition(half, axis=1)
         low = size[:, :half].max(axis=1)
         return low, np.where(self.odd, low, size[:, half])
+
+    def _near(
+        self, size: FloatArray, guess: FloatArray, reach: FloatArray
+    ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+        """Find the middle of ``size`` (P, n) among the rows near a guess; which were found (P,)."""
+        n_periods, n = size.shape
+        below = size < (guess * (1.0 - reach))[:, None]
+        near = size <= (guess * (1.0 + reach))[:, None]
+        n_below = below.view(np.uint8).sum(axis=1, dtype=np.int32)
+        near &= ~below
+        index = np.flatnonzero(near)
+        bounds = np.searchsorted(index, np.arange(n_periods + 1) * n)
+        counts = np.diff(bounds)
+        # The rows near the guess, period by period, side by side and in order.
+        some = np.full((n_periods, max(1, counts.max(initial=0))), np.inf)
+        some[np.arange(some.shape[1]) < counts[:, None]] = size.ravel().take(index)
+        some.sort(axis=1)
+        # The padding is zero, and sorts below.
+        first = (n - self.sizes) + (self.sizes - 1) // 2 - n_below
+        second = first + (1 - self.sizes % 2)
+        found = (first >= 0) & (second < counts)
+        every = np.arange(n_periods)
+        first[~found] = second[~found] = 0
+        return some[every, first], some[every, second], found
 
 
 def scale_of(low: FloatArray, high: FloatArray) -> FloatArray:

@@ -11,6 +11,8 @@ follows from its own number of rows, never from its neighbours'.
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -18,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vbase_py_utils.kernel.linalg import EPS, dots, invert
+from vbase_py_utils.kernel.linalg import EPS, MANY_COLUMNS, dots, invert, products
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.scale import Ranks
 from vbase_py_utils.kernel.threads import idle_cores
@@ -35,6 +37,7 @@ COLLINEAR_SHARE = 1e-6
 LEAST_CELLS, STACK_CELLS, STACKS = 2**18, 2**20, 5
 # Sums of squares in this range have lost no digits.
 SAFE_SQUARES = 1e-280, 1e280
+SMALLEST_NORMAL = float(np.finfo(np.float64).tiny)
 
 
 # A matrix (N, k), or a sequence of its k columns, which need not lie side by side in memory.
@@ -89,6 +92,8 @@ class Stack:
         (P, n) returns.
     gram
         (P, k, k) A A'.
+    score
+        (P, k) A y.
     inverse
         (P, k, k) inverse of A A'.
     pivots
@@ -112,6 +117,7 @@ class Stack:
     A: FloatArray
     y: FloatArray
     gram: FloatArray
+    score: FloatArray
     inverse: FloatArray
     pivots: FloatArray
     design: FloatArray
@@ -150,13 +156,14 @@ class Stack:
             return b
         return np.asarray((self.triangle @ b[:, :, None])[:, :, 0])
 
-    def row_sizes(self, position: np.intp, b: FloatArray) -> FloatArray:
+    def row_sizes(self, position: np.intp, design: FloatArray, b: FloatArray) -> FloatArray:
         """Give the larger of |y| and |x|'|b|; times EPS it bounds the rounding of a residual.
 
-        One for each row of the period at ``position``; ``b`` (k,) are coefficients of the design.
+        One for each row of the period at ``position``, which has the ``design`` (k, n); ``b`` (k,)
+        are coefficients of it.
         """
         n = self.sizes[position]
-        fitted: FloatArray = np.abs(b) @ np.abs(self.design[position, :, :n])
+        fitted: FloatArray = np.abs(b) @ np.abs(design[:, :n])
         return np.maximum(np.abs(self.y[position, :n]), fitted)
 
 
@@ -210,29 +217,51 @@ class Dependent(NamedTuple):
     columns: NDArray[np.bool_]
 
 
-def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Dependent]:
+class Room(threading.local):
+    """Memory for one array at a time, which each thread uses again for its next stack.
+
+    New memory is given to the process page by page, which takes as long as filling it.
+    """
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0)
+
+    def array(self, shape: tuple[int, ...]) -> FloatArray:
+        """Give an array with any values; the one given before must no longer be in use."""
+        size = math.prod(shape)
+        if self._memory.size < size:
+            self._memory = np.empty(size)
+        return self._memory[:size].reshape(shape)
+
+
+def stack_periods(
+    block: Block, periods: NDArray[np.intp], room: Room | None = None
+) -> tuple[Stack, Dependent]:
     """Stack ``periods`` of one width, all that have full rank.
 
     Exposures of a period get a norm in [0.5, 1), returns a largest magnitude in [0.5, 1), if any.
+    With a ``room``, the stack is in its memory.
     """
     sizes = block.sizes[periods]
     width = int(widths(sizes[:1])[0])
     values = Layout(block, periods, width)
-    y = values.of(block.y)
-    y_exponent = exponents_of(y)
-    y = np.ldexp(y, -y_exponent[:, None])
+    # The returns stand below the exposures, so that one product gives A A' and A y.
+    n_factors = len(block.columns)
+    together = (room or Room()).array((len(periods), n_factors + 1, width))
+    A, y = together[:, :n_factors], together[:, n_factors]
+    y[...] = values.of(block.y)
+    y_exponent = _bring_near_one(y)
     if block.w is None:
         root_w = (np.arange(width) < sizes[:, None]).astype(np.float64)
         weight_exponent = np.zeros(len(periods), dtype=np.int32)
     else:
-        root_w = np.sqrt(values.of(block.w))
-        weight_exponent = exponents_of(root_w)
-        root_w = np.ldexp(root_w, -weight_exponent[:, None])
+        root_w = values.of(block.w)
+        np.sqrt(root_w, out=root_w)
+        weight_exponent = _bring_near_one(root_w)
     y *= root_w
-    v_exponent = exponents_of(y)
-    y = np.ldexp(y, -v_exponent[:, None])
-    A = values.weighted(block.columns, root_w)
-    gram, exponents = _scale_rows(A)
+    v_exponent = _bring_near_one(y)
+    values.put_weighted(block.columns, root_w, A)
+    gram, score, exponents = _scale_rows(together)
     pivots, inverse, condition = invert(gram)
     stack = Stack(
         periods,
@@ -242,6 +271,7 @@ def stack_periods(block: Block, periods: NDArray[np.intp]) -> tuple[Stack, Depen
         A,
         y,
         gram,
+        score,
         inverse,
         pivots,
         design=A,
@@ -281,14 +311,14 @@ class Layout:
         laid_out[:, : self.own_shape[1]][self.beyond] = 0.0
         return laid_out
 
-    def weighted(self, columns: Sequence[FloatArray], root_w: FloatArray) -> FloatArray:
-        """Lay out k columns (N,), each times root_w (P, n), as (P, k, n)."""
-        A = np.empty((self.shape[0], len(columns), self.shape[1]))
+    def put_weighted(
+        self, columns: Sequence[FloatArray], root_w: FloatArray, A: FloatArray
+    ) -> None:
+        """Lay out k columns (N,), each times root_w (P, n), into A (P, k, n)."""
         longest = self.own_shape[1]
         for j, column in enumerate(columns):
             np.multiply(self._own(column), root_w[:, :longest], out=A[:, j, :longest])
         A[:, :, longest:] = 0.0
-        return A
 
 
 def exponents_of(values: FloatArray) -> NDArray[np.int32]:
@@ -296,24 +326,49 @@ def exponents_of(values: FloatArray) -> NDArray[np.int32]:
     return np.asarray(np.frexp(np.maximum(values.max(axis=-1), -values.min(axis=-1)))[1])
 
 
-def _scale_rows(A: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:
-    """Divide the rows of every A[p] by powers of two, in place; the new A A' and the exponents."""
-    gram = A @ A.transpose(0, 2, 1)
+def _bring_near_one(values: FloatArray) -> NDArray[np.int32]:
+    """Divide rows (P, n) by the powers of two (P,) that ``exponents_of`` gives, in place."""
+    exponents = exponents_of(values)
+    factors = np.ldexp(1.0, -exponents)
+    if np.isfinite(factors).all() and (factors >= SMALLEST_NORMAL).all():
+        values *= factors[:, None]
+    else:
+        values[...] = np.ldexp(values, -exponents[:, None])
+    return exponents
+
+
+def _scale_rows(together: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.int32]]:
+    """Divide the rows of every A[p] by powers of two, in place.
+
+    ``together`` (P, k + 1, n): A, and y in the last row. Gives the new A A', A y and exponents.
+    """
+    A = together[:, :-1]
+    gram, score = _gram_and_score(together)
     squares = np.einsum("pii->pi", gram)
     exponents = np.frexp(np.sqrt(squares))[1]
     low, high = SAFE_SQUARES
     safe = ((squares > low) & (squares < high)).all(axis=1)
+    factors = np.where(safe[:, None], np.ldexp(1.0, -exponents), 1.0)
+    A *= factors[:, :, None]
+    gram *= factors[:, :, None]
+    gram *= factors[:, None, :]
+    score *= factors
     for p in np.flatnonzero(~safe):
         coarse = exponents_of(A[p])
         A[p] = np.ldexp(A[p], -coarse[:, None])
         exponents[p] = np.frexp(np.sqrt(dots(A[p], A[p])))[1]
         exponents[p], A[p] = coarse + exponents[p], np.ldexp(A[p], -exponents[p][:, None])
-        gram[p] = A[p] @ A[p].T
-    factors = np.where(safe[:, None], np.ldexp(1.0, -exponents), 1.0)
-    A *= factors[:, :, None]
-    gram *= factors[:, :, None]
-    gram *= factors[:, None, :]
-    return gram, exponents
+        gram[p], score[p] = (own[0] for own in _gram_and_score(together[p : p + 1]))
+    return gram, score, exponents
+
+
+def _gram_and_score(together: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Compute A A' (P, k, k) and A y (P, k)."""
+    A = together[:, :-1]
+    if A.shape[1] >= MANY_COLUMNS:
+        return A @ A.transpose(0, 2, 1), products(A, together[:, -1])
+    both = together @ A.transpose(0, 2, 1)
+    return both[:, :-1].copy(), both[:, -1].copy()
 
 
 def _in_orthogonal_coordinates(
@@ -330,11 +385,11 @@ def _in_orthogonal_coordinates(
     dependent = Dependent(stack.periods[positions[deficient]], columns[deficient])
     if positions.size:
         A, triangle = stack.A.copy(), np.tile(np.eye(k), (len(stack.periods), 1, 1))
-        gram, inverse, pivots = stack.gram.copy(), stack.inverse.copy(), stack.pivots.copy()
         A[positions], triangle[positions] = Q.transpose(0, 2, 1), R
-        gram[positions] = inverse[positions] = np.eye(k)
-        pivots[positions] = 1.0
-        stack = replace(stack, A=A, gram=gram, inverse=inverse, pivots=pivots, triangle=triangle)
+        stack.gram[positions] = stack.inverse[positions] = np.eye(k)
+        stack.score[positions] = products(A[positions], stack.y[positions])
+        stack.pivots[positions] = 1.0
+        stack = replace(stack, A=A, triangle=triangle)
         full_rank = np.ones(len(A), dtype=np.bool_)
         full_rank[positions[deficient]] = False
         if deficient.any():

@@ -102,7 +102,7 @@ class Live:
     done
         (P,) whether the period has ended and only waits to be dropped.
     A
-        (P, k, n) exposures, whitened and scaled.
+        (P, k, n) exposures, whitened and scaled: in the memory of the stack, which loses its order.
     gram
         (P, k, k) A A'.
     pivots
@@ -117,6 +117,8 @@ class Live:
         (P,) root mean square of the least-squares residuals.
     low, high
         (P,) the one or two values in the middle of |u|.
+    middle_moved
+        (P,) by which share of itself the middle moved last.
     s
         (P,) scale: of u in IRLS, of the joint iteration in Newton's phase.
     fresh
@@ -142,6 +144,7 @@ class Live:
     spread: FloatArray
     low: FloatArray
     high: FloatArray
+    middle_moved: FloatArray
     s: FloatArray
     fresh: FloatArray
     suspect: FloatArray
@@ -150,8 +153,19 @@ class Live:
     newton: NewtonPhase
 
     def drop_done(self) -> None:
-        """Leave out the periods that are done."""
-        keep(self, ~self.done)
+        """Leave out the periods that are done: others take their places in the arrays."""
+        n_left = int(np.count_nonzero(~self.done))
+        places = np.flatnonzero(self.done[:n_left])
+        movers = np.flatnonzero(~self.done[n_left:]) + n_left
+        left = np.arange(n_left)
+        left[places] = movers
+        self.ranks = self.ranks[left]
+        for record in (self, self.newton, self.newton.saved):
+            for field in fields(record):
+                value = getattr(record, field.name)
+                if isinstance(value, np.ndarray):
+                    value[places] = value[movers]
+                    setattr(record, field.name, value[:n_left])
 
 
 @dataclass(slots=True)
@@ -205,32 +219,14 @@ class Descent:
 
     def drop_done(self) -> None:
         """Leave out the periods that are done."""
-        keep(self, ~self.done)
-
-
-def keep(record: Live | NewtonPhase | Saved | Descent, which: NDArray[np.bool_]) -> None:
-    """Reduce every array of a record, and of the records in it, to the periods selected."""
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if isinstance(value, NewtonPhase | Saved):
-            keep(value, which)
-        else:
-            setattr(record, field.name, value[which])
-
-
-def products(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
-    """Multiply matrices (P, i, j) by vectors (P, j)."""
-    return np.asarray((vectors[:, None, :] @ matrices.transpose(0, 2, 1))[:, 0])
-
-
-def combined(A: FloatArray, b: FloatArray) -> FloatArray:
-    """Fit (P, n) of coefficients b (P, k) on A."""
-    return np.asarray((b[:, None, :] @ A)[:, 0])
+        going = ~self.done
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name)[going])
 
 
 def max_abs(values: FloatArray) -> FloatArray:
     """Largest |value| (P,) of each period."""
-    return np.asarray(np.maximum(values.max(axis=1), -values.min(axis=1)))
+    return np.asarray(np.abs(values).max(axis=1))
 
 
 def rescale(live: Live, which: NDArray[np.bool_]) -> None:
