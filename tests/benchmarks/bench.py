@@ -2,14 +2,15 @@
 
 All contestants of a workload run in this process in turn, one BLAS thread each, every repetition
 anew; figures are medians over the repetitions, of times and of the ratios within a repetition.
+Ratios are of CPU times, which other users of the machine change less.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
-import time
 from statistics import median
 
 import bench_risk
@@ -18,67 +19,107 @@ import memory
 import numpy as np
 import workloads
 from threadpoolctl import threadpool_limits
-from timing import ratio, seconds, table, time_in_turn
+from timing import cpu, processor, ratio, table, time_in_turn, wall
 
 QUICK = 20  # a quick run has so many times fewer periods
+SEVERAL = 20  # short calls that are timed together
 
 
 def against_peers(panels, repetitions):
-    """Compare `factor_returns` with compiled peers and with bare NumPy."""
-    peers = {
-        name: call
-        for name, (package, call) in contestants.PEERS.items()
-        if contestants.version(package)
-    }
-    rows, agreements = [], []
+    """Compare `factor_returns` with compiled peers and with bare NumPy, robust and not."""
+    robust, least_squares, agreements = [], [], []
     for panel in panels:
-        calls = {"factor_returns": lambda p=panel: contestants.ours(p)}
-        calls["everything"] = lambda p=panel: contestants.everything(p)
-        calls |= {name: lambda p=panel, c=call: c(p) for name, call in peers.items()}
+        peers = {
+            name: lambda p=panel, c=call: c(p)
+            for name, (package, call) in contestants.PEERS.items()
+            if contestants.version(package)
+        }
+        calls = {
+            "robust": lambda p=panel: contestants.ours(p),
+            "least squares": lambda p=panel: contestants.ours(p, huber_t=np.inf),
+            "everything": lambda p=panel: contestants.everything(p),
+            **peers,
+        }
         times = time_in_turn(calls, repetitions)
-        rows.append(
-            [
-                panel.name,
-                seconds(times["factor_returns"]),
-                *(f"{seconds(times[n])} ({ratio(times, 'factor_returns', n):.2f})" for n in peers),
-                f"{ratio(times, 'everything', 'factor_returns'):.2f}",
-                f"{memory.peak(panel.frame, 'factor_returns', *panel.exposures):.1f}",
+        beside = {
+            ours: [
+                f"{cpu(times[name])} ({ratio(times, ours, name):.2f})"
+                for name in names
+                if name in peers
             ]
-        )
+            for ours, names in {"robust": ROBUST, "least squares": LEAST_SQUARES}.items()
+        }
+        more = f"{ratio(times, 'everything', 'robust'):.2f}"
+        peak = f"{memory.peak(panel.frame, 'factor_returns', *panel.exposures):.1f}"
+        robust.append([*_own(panel, times["robust"]), *beside["robust"], more, peak])
+        least_squares.append([*_own(panel, times["least squares"]), *beside["least squares"]])
         agreements.append([panel.name, *agreement(panel, peers)])
-    table(
-        [
-            "assets x exposures x periods",
-            "`factor_returns`",
-            *peers,
-            "`fit_cross_sections` over `factor_returns`",
-            "peak memory over the panel",
-        ],
-        rows,
-    )
-    print("In parentheses our time over theirs. Largest difference in a coefficient:", end="\n\n")
-    table(
-        ["panel", *(f"{name}, {what}" for name, what in SAME.items() if name in peers)], agreements
-    )
+    own = ["assets x exposures x periods", "`factor_returns`, clock", "CPU"]
+    more = ["`fit_cross_sections` over it", "peak memory over the panel"]
+    table([*own, *(name for name in ROBUST if name in peers), *more], robust)
+    own[1] = "`huber_t` infinite, clock"
+    table([*own, *(name for name in LEAST_SQUARES if name in peers)], least_squares)
+    print("CPU seconds; in parentheses ours over theirs. Largest difference in a coefficient:\n")
+    table(["panel", *(f"{name}, {SAME.get(name, INFINITE)}" for name in peers)], agreements)
 
 
-SAME = {
-    "ps.huber": "both without weights, t = 1.35",
-    "polars-ols": "`huber_t` infinite",
-    "floor": "`huber_t` infinite",
-}
+def _own(panel, times):
+    return [panel.name, wall(times), cpu(times)]
+
+
+ROBUST = "ps.huber", "polars-ols", "floor"
+LEAST_SQUARES = "polars-ds", "polars-ols", "skfolio", "floor"
+SAME, INFINITE = {"ps.huber": "both without weights, t = 1.35"}, "`huber_t` infinite"
 
 
 def agreement(panel, peers):
     """Largest difference between our coefficients and each peer's where the estimator is one."""
-    options = {
-        "ps.huber": {"weights": None, "huber_t": 1.35},
-        "polars-ols": {"huber_t": np.inf},
-        "floor": {"huber_t": np.inf},
-    }
     for name, call in peers.items():
-        difference = np.abs(contestants.ours(panel, **options[name]) - call(panel)).max()
-        yield f"{difference:.1e}"
+        same = {"weights": None, "huber_t": 1.35} if name in SAME else {"huber_t": np.inf}
+        yield f"{np.abs(contestants.ours(panel, **same) - call()).max():.1e}"
+
+
+def small(repetitions):
+    """Compare calls on a panel of a year, where the calls cost more than the numbers."""
+    year, month = workloads.balanced(50, 3, 12), workloads.balanced(50, 3, 1)
+    frames = workloads.as_pandas(month)
+    pairs = {
+        "`factor_returns`, 12 periods": lambda: contestants.ours(year),
+        "the expression in 12 groups": lambda: contestants.expression(year),
+        "`factor_returns`, one period": lambda: contestants.ours(month),
+        "`run_cross_sectional_regression`, one period": lambda: contestants.one_period(frames),
+        "statsmodels' RLM, one period": lambda: contestants.statsmodels_loop(frames),
+    }
+    # A call takes a few milliseconds: several count as one.
+    calls = {name: lambda c=call: [c() for _ in range(SEVERAL)] for name, call in pairs.items()}
+    times = time_in_turn(calls, repetitions)
+    rows = [
+        [name, *(f"{1000 * median(values) / SEVERAL:.2f} ms" for values in zip(*took, strict=True))]
+        for name, took in times.items()
+    ]
+    table(["50 assets x 3 exposures", "clock", "CPU"], rows)
+
+
+def imports(repetitions):
+    """Compare importing the library with importing what it is made of."""
+    calls = {
+        "import polars, numpy": lambda: fresh("import polars, numpy"),
+        "import vbase_py_utils": lambda: fresh("import vbase_py_utils"),
+    }
+    times = {name: [] for name in calls}
+    for _ in range(repetitions):
+        for name, call in calls.items():
+            times[name].append(call())
+    first = median(next(iter(times.values())))
+    rows = [[name, f"{median(t):.3f} s", f"{median(t) / first:.2f}"] for name, t in times.items()]
+    table(["in a new process", "CPU", "over the first"], rows)
+
+
+def fresh(code):
+    """CPU seconds of code in a new process."""
+    code = f"import time; a = time.process_time(); {code}; print(time.process_time() - a)"
+    command = [sys.executable, "-c", code]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def against_statsmodels(panels, repetitions):
@@ -95,8 +136,8 @@ def against_statsmodels(panels, repetitions):
         rows.append(
             [
                 panel.name,
-                seconds(times["ours"]),
-                seconds(times["loop"]),
+                cpu(times["ours"]),
+                cpu(times["loop"]),
                 f"{1 / ratio(times, 'ours', 'loop'):.1f}",
                 f"{difference:.1e}",
             ]
@@ -129,7 +170,7 @@ def estimators(panels, repetitions):
             ),
             "MM in full": lambda p=panel, m=model: contestants.everything(p, **m, estimator="mm"),
         }
-        times = time_in_turn(calls, repetitions, time.process_time)
+        times = time_in_turn(calls, repetitions)
         pairs = ("MM", "Huber"), ("MM in full", "HC2"), ("HC2", "sandwich")
         rows.append([panel.name, *(f"{ratio(times, *pair):.2f}" for pair in pairs)])
     table(
@@ -157,8 +198,8 @@ def other_panels(n_assets, n_factors, n_periods, repetitions):
     rows = []
     for name, panel in panels.items():
         per_row = ratio(times, name, "plain") * plain / panel.n_usable
-        rows.append([panel.name, seconds(times[name]), panel.n_usable, f"{per_row:.2f}"])
-    table(["panel", "time", "usable rows", "time per usable row over the plain panel's"], rows)
+        rows.append([panel.name, cpu(times[name]), panel.n_usable, f"{per_row:.2f}"])
+    table(["panel", "CPU", "usable rows", "a usable row over the plain panel's"], rows)
 
 
 def factor_model(panel, repetitions):
@@ -174,10 +215,10 @@ def factor_model(panel, repetitions):
         calls["toraniko, least squares"] = lambda: contestants.toraniko(frames)
     times = time_in_turn(calls, repetitions)
     first, *others = calls
-    ratios = (f"{seconds(times[n])} ({ratio(times, first, n):.2f})" for n in others)
+    ratios = (f"{cpu(times[n])} ({ratio(times, first, n):.2f})" for n in others)
     table(
         ["assets x (market + sectors + styles) x periods", *calls],
-        [[panel.name, seconds(times[first]), *ratios]],
+        [[panel.name, cpu(times[first]), *ratios]],
     )
 
 
@@ -202,7 +243,7 @@ def growth(quick, repetitions):
                 for size, panel in zip(sizes, panels, strict=True)
             }
             times = time_in_turn(calls, repetitions)
-            medians = [median(times[size]) for size in sizes]
+            medians = [median(took.wall for took in times[size]) for size in sizes]
             varied = next(i for i in range(3) if len({size[i] for size in sizes}) > 1)
             values = [size[varied] for size in sizes]
             slope = np.polyfit(np.log(values), np.log(medians), 1)[0]
@@ -225,17 +266,21 @@ def on_cores(cores, call, *arguments):
 
 
 def versions():
-    packages = ("polars", "numpy", "polars-statistics", "polars-ols", "statsmodels", "pandas")
-    packages += ("toraniko",)
+    packages = ("polars", "numpy", "polars-statistics", "polars-ols", "polars-ds", "skfolio")
+    packages += ("statsmodels", "pandas", "toraniko")
     named = [f"{package} {contestants.version(package) or 'not installed'}" for package in packages]
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"Python {python}, {', '.join(named)}; {os.cpu_count()} cores, one BLAS thread"
+    machine = f"{os.cpu_count()} cores of {processor()}"
+    without = os.environ.get("NPY_DISABLE_CPU_FEATURES")
+    if without:
+        machine += f", NumPy without {without}"
+    return f"Python {python}, {', '.join(named)}; {machine}, one BLAS thread"
 
 
 def main(arguments=None):
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="small panels: that it runs, no more")
     options = parser.parse_args(arguments)
     with threadpool_limits(1, user_api="blas"):
@@ -248,6 +293,8 @@ def report(options):
     panels = [workloads.balanced(n, k, max(3, t // fewer)) for n, k, t in [*large, (50, 3, 12)]]
     print(versions(), end="\n\n")
     against_peers(panels, options.repetitions)
+    small(options.repetitions)
+    imports(1 if options.quick else 3 * options.repetitions)
     sizes = [(50, 3, 12), (3000, 10, 240), (3000, 40, 60), (100, 5, 5000)]
     against_statsmodels(
         [workloads.balanced(n, k, max(3, t // fewer)) for n, k, t in sizes],

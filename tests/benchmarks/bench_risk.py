@@ -6,7 +6,6 @@ period, as a backtest does. Figures are CPU seconds, medians of rounds in which 
 
 from __future__ import annotations
 
-import time
 import warnings
 from statistics import median
 
@@ -14,7 +13,7 @@ import memory
 import numpy as np
 import polars as pl
 import workloads
-from timing import ratio, table, time_in_turn
+from timing import cpu, ratio, table, time_in_turn
 
 from vbase_py_utils import (
     attribution,
@@ -167,9 +166,9 @@ def of_portfolios(quick, repetitions):
             "all frames": lambda w=weights: portfolio_risk(w, panel.frame, fits, blocks, risks),
             "attribution": lambda w=weights: attribution(fits, w, panel.frame),
         }
-        times = time_in_turn(calls, repetitions, time.process_time)
+        times = time_in_turn(calls, repetitions)
         each = 1000 / count / n_periods
-        shown = (f"{each * median(times[name]):.2f} ms" for name in calls)
+        shown = (f"{each * median(took.cpu for took in times[name]):.2f} ms" for name in calls)
         rows.append([f"{count} x {held} assets", *shown])
     title = f"portfolios in {n_assets} assets x {n_factors} factors, per portfolio and period"
     header = ["`factor_exposures`", "`portfolio_risk`, summary", "all frames", "`attribution`"]
@@ -177,12 +176,9 @@ def of_portfolios(quick, repetitions):
 
 
 def print_times(title, calls, repetitions):
-    times = time_in_turn(calls, repetitions, time.process_time)
+    times = time_in_turn(calls, repetitions)
     first = next(iter(calls))
     table(
         [title, "CPU seconds", "over the first"],
-        [
-            [name, f"{median(times[name]):.3g}", f"{ratio(times, name, first):.2f}"]
-            for name in calls
-        ],
+        [[name, cpu(times[name]), f"{ratio(times, name, first):.2f}"] for name in calls],
     )

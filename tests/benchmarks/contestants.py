@@ -8,7 +8,7 @@ from importlib import metadata
 import numpy as np
 import polars as pl
 
-from vbase_py_utils import factor_returns, fit_cross_sections
+from vbase_py_utils import factor_returns, fit_cross_sections, huber_regression
 
 FLOOR_CELLS = 2**18  # exposures solved together: measured to be the fastest
 
@@ -71,23 +71,60 @@ def polars_ols_wls(panel):
     return fits["fit"].struct.unnest().to_numpy()
 
 
+def polars_ds_wls(panel):
+    """Give least squares of columns times the root of the weights, by a Rust plugin."""
+    import polars_ds as pds
+
+    root = pl.col("weight").sqrt()
+    columns = [(pl.col(name) * root).alias(name) for name in panel.exposures]
+    fit = pds.lin_reg(*columns, target=pl.col("return") * root)
+    fits = panel.frame.group_by("period").agg(fit.alias("fit")).sort("period")
+    return np.array(fits["fit"].to_list()).reshape(fits.height, -1)
+
+
+def skfolio_wls(panel):
+    """Give weighted least squares by NumPy, from one array for all periods: balanced panels."""
+    from skfolio.linear_model import CSLinearRegression
+
+    return CSLinearRegression().fit(*_as_arrays(panel)).coef_
+
+
 def numpy_floor(panel):
     """Sort, copy, and solve weighted least squares for many periods at once: balanced panels."""
-    rows = panel.frame.sort("period")
-    n_periods = rows["period"].n_unique()
-    X = (
-        rows.select(panel.exposures)
-        .to_numpy(order="c")
-        .reshape(n_periods, -1, len(panel.exposures))
-    )
-    y, w = (rows[name].to_numpy().reshape(n_periods, -1) for name in ("return", "weight"))
-    b = np.empty((n_periods, X.shape[2]))
+    X, y, w = _as_arrays(panel)
+    b = np.empty((len(X), X.shape[2]))
     step = max(1, FLOOR_CELLS // X[0].size)
-    for first in range(0, n_periods, step):
+    for first in range(0, len(X), step):
         some = slice(first, first + step)
         weighted = (X[some] * w[some, :, None]).transpose(0, 2, 1)
         b[some] = np.linalg.solve(weighted @ X[some], weighted @ y[some, :, None])[:, :, 0]
     return b
+
+
+def _as_arrays(panel):
+    """Sort a balanced panel, and copy it to X (T, N, k), y and w (T, N)."""
+    rows = panel.frame.sort("period")
+    n_periods = rows["period"].n_unique()
+    X = rows.select(panel.exposures).to_numpy(order="c")
+    y, w = (rows[name].to_numpy().reshape(n_periods, -1) for name in ("return", "weight"))
+    return X.reshape(n_periods, -1, len(panel.exposures)), y, w
+
+
+def expression(panel):
+    """Give the robust fit as an expression, in groups."""
+    fit = huber_regression("return", panel.exposures, weights="weight")
+    fits = panel.frame.group_by("period").agg(fit.alias("fit")).sort("period")
+    return fits["fit"].struct.unnest().select(panel.exposures).to_numpy()
+
+
+def one_period(frames):
+    """Run the documented function for one period, on pandas frames."""
+    from vbase_py_utils.stats.cross_section_regression import run_cross_sectional_regression
+
+    returns, exposures, weights = frames
+    (period,) = returns.columns
+    X, w = exposures.loc[period], weights.loc[period]["weight"]
+    return run_cross_sectional_regression(returns[period], X, w).to_numpy()
 
 
 def pandas_function(frames):
@@ -116,6 +153,8 @@ def statsmodels_loop(frames):
 PEERS = {
     "ps.huber": ("polars-statistics", polars_statistics_huber),
     "polars-ols": ("polars-ols", polars_ols_wls),
+    "polars-ds": ("polars-ds", polars_ds_wls),
+    "skfolio": ("skfolio", skfolio_wls),
     "floor": ("numpy", numpy_floor),
 }
 

@@ -1,26 +1,37 @@
-"""Times of calls in turn, and tables of them."""
+"""Times of calls in turn, tables of them, and what they were measured on."""
 
 from __future__ import annotations
 
+import platform
 import time
+from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 
-def time_in_turn(calls, repetitions, clock=time.perf_counter):
+class Took(NamedTuple):
+    """Seconds of one call: by the clock, and of all threads of the process together."""
+
+    wall: float
+    cpu: float
+
+
+def time_in_turn(calls, repetitions):
     """Times (repetitions) of each of the named calls, after one that is not counted."""
     times = {name: [] for name in calls}
     for repetition in range(repetitions + 1):
         for name, call in calls.items():
-            begin = clock()
+            begin = time.perf_counter(), time.process_time()
             call()
             if repetition:
-                times[name].append(clock() - begin)
+                took = Took(time.perf_counter() - begin[0], time.process_time() - begin[1])
+                times[name].append(took)
     return times
 
 
 def ratio(times, ours, theirs):
-    """Median over the repetitions of our time over theirs."""
-    return median(a / b for a, b in zip(times[ours], times[theirs], strict=True))
+    """Median over the repetitions of our CPU time over theirs."""
+    return median(a.cpu / b.cpu for a, b in zip(times[ours], times[theirs], strict=True))
 
 
 def table(header, rows):
@@ -29,5 +40,21 @@ def table(header, rows):
     print("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines), end="\n\n")
 
 
-def seconds(values):
-    return f"{median(values):.3g} s"
+def wall(times):
+    """Median seconds by the clock."""
+    return f"{median(took.wall for took in times):.3g} s"
+
+
+def cpu(times):
+    """Median CPU seconds."""
+    return f"{median(took.cpu for took in times):.3g} s"
+
+
+def processor():
+    """Name of the processor, without what its maker registered."""
+    text = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        text = next((line.split(":")[1] for line in lines if line.startswith("model name")), text)
+    return " ".join(text.replace("(R)", "").replace("(TM)", "").split())

@@ -8,6 +8,7 @@ from scipy import stats
 
 import robust_data
 from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, Ranks, mad_about_zero, s_scale
+from vbase_py_utils.kernel.stacks import widths
 
 
 def test_mad_constant_is_the_normal_quartile():
@@ -34,6 +35,39 @@ def test_periods_of_several_lengths_side_by_side_have_their_own_scales(width, rn
     np.testing.assert_array_equal(
         mad_about_zero(u[some], Ranks.of(sizes, width)[some]), found[some]
     )
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("longest", [50, 300, 2000, 3001])
+def test_a_guess_of_the_median_changes_no_bit(longest, ties, rng):
+    width = int(widths(np.array([longest]))[0])
+    alike = [n for n in range(longest // 2, width + 1) if widths(np.array([n]))[0] == width]
+    sizes = rng.choice(alike, 40)
+    u = rng.standard_t(1.5, (40, width)) * 10.0 ** rng.integers(-200, 200, (40, 1))
+    if ties:
+        unit = np.median(np.abs(u), axis=1, keepdims=True)
+        u = np.round(u / unit, 1) * unit
+    u[np.arange(width) >= sizes[:, None]] = 0.0
+    ordered = [np.sort(np.abs(own[:n])) for own, n in zip(u, sizes, strict=True)]
+    low = np.array([own[(len(own) - 1) // 2] for own in ordered])
+    high = np.array([own[len(own) // 2] for own in ordered])
+    ranks = Ranks.of(sizes, width)
+    near, off = low * np.exp(rng.normal(0, 0.02, 40)), rng.choice([0.0, 1.0, np.inf, np.nan], 40)
+    guesses = [(near, 0.05), (near, 0.0), (low, 0.0), (low * 3, 0.05), (low / 3, 9.0)]
+    for guess, reach in [*guesses, (low * off, 0.1), (near, np.nan)]:
+        with np.errstate(all="ignore"):
+            found = ranks.middle(u, guess, np.full(40, reach))
+        np.testing.assert_array_equal(found, (low, high))
+    np.testing.assert_array_equal(ranks.middle(u), (low, high))
+
+
+def test_residuals_that_are_no_numbers_sort_last(rng):
+    u = rng.standard_normal((8, 2000))
+    u[:, ::3] = np.nan
+    expected = np.sort(np.abs(u), axis=1)[:, 999:1001].T
+    ranks = Ranks.of(np.full(8, 2000), 2000)
+    for guess in ((), (expected[0], np.full(8, 0.05))):
+        np.testing.assert_array_equal(ranks.middle(u, *guess), expected)
 
 
 # --- the scale of the MM estimate

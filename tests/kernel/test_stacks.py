@@ -59,6 +59,28 @@ def test_stacked_products_and_one_long_period_at_a_time_agree(kind, monkeypatch)
 
 
 @pytest.mark.parametrize("gather_cells", [ALWAYS, NEVER])
+@pytest.mark.parametrize("kind", ["mild", *problems.HARD_KINDS])
+def test_a_settled_phase_ends_where_a_last_step_would_lead(kind, gather_cells, monkeypatch):
+    rng = np.random.default_rng([24, len(kind)])
+    X, _, w, starts = block = ragged_block(rng, kind, 4, 300)
+    settled = fit(block, monkeypatch, gather_cells=gather_cells)
+    monkeypatch.setattr(irls, "settled", lambda live, loss, tol: np.zeros(len(live.done), bool))
+    stepped = fit(block, monkeypatch, gather_cells=gather_cells)
+    np.testing.assert_array_equal(settled.status, stepped.status)
+    saved = stepped.n_iter - settled.n_iter
+    assert saved.min() == 0
+    assert saved.max() == 1
+    assert saved.mean() > (0.8 if kind == "mild" else 0.2)
+    for t in np.flatnonzero(saved):
+        rows = slice(starts[t], starts[t + 1])
+        A = np.sqrt(w[rows])[:, None] * X[rows]
+        moved = np.abs(A @ (settled.coefficients[t] - stepped.coefficients[t])).max()
+        held = np.finfo(float).eps * (np.abs(A) @ np.abs(stepped.coefficients[t])).max()
+        assert moved <= 1e-13 * stepped.scale[t] + 4 * held, t
+        assert settled.scale[t] == pytest.approx(stepped.scale[t], rel=1e-12)
+
+
+@pytest.mark.parametrize("gather_cells", [ALWAYS, NEVER])
 @pytest.mark.parametrize("kind", problems.HARD_KINDS)
 def test_both_have_the_answer_of_plain_irls(kind, gather_cells, monkeypatch):
     rng = np.random.default_rng([22, len(kind)])

@@ -14,7 +14,8 @@ import workloads
 def test_the_benchmark_runs_and_prints_its_tables(capsys):
     bench.main(["--quick", "--repetitions", "1"])
     printed = capsys.readouterr().out
-    headings = ("factor_returns", "run_monthly_factor_returns", "usable rows", "slope")
+    headings = ("factor_returns", "run_monthly_factor_returns", "usable row", "slope")
+    headings += ("import vbase_py_utils", "one period")
     for heading in (*headings, "factor_covariance", "specific_risk", "all frames"):
         assert heading in printed
     assert "nan" not in printed.lower().replace("nan |", "")
@@ -47,9 +48,13 @@ def test_contestants_that_estimate_the_same_agree():
     np.testing.assert_allclose(ours, contestants.ours(panel), rtol=1e-12)
     np.testing.assert_allclose(ours, contestants.statsmodels_loop(frames), atol=1e-8)
     np.testing.assert_array_equal(contestants.everything(panel), contestants.ours(panel))
+    np.testing.assert_array_equal(contestants.expression(panel), contestants.ours(panel))
+    month = workloads.balanced(60, 3, 1)
+    one = contestants.one_period(workloads.as_pandas(month))
+    np.testing.assert_allclose([one], contestants.ours(month), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["ps.huber", "polars-ols"])
+@pytest.mark.parametrize("name", ["ps.huber", "polars-ols", "polars-ds", "skfolio"])
 def test_peers_agree_where_they_are_installed(name):
     package, call = contestants.PEERS[name]
     if contestants.version(package) is None:

@@ -13,6 +13,7 @@ what a step changes, so that rounding does not blur the end of the iteration.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from vbase_py_utils.kernel.linalg import (
     combined,
     dots,
     least_squares,
+    outer_products,
     products,
     solve,
     weighted_products,
@@ -40,6 +42,7 @@ from vbase_py_utils.kernel.newton import (
     go_back,
     middle_row,
     out_of_reach,
+    settled,
 )
 from vbase_py_utils.kernel.period_fits import Done, PeriodFits, SolverOptions, Status
 from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, scale_of
@@ -58,9 +61,9 @@ from vbase_py_utils.kernel.threads import run_together
 # Periods with at least this many cells (n x k) are updated by _downdated: its NumPy calls for each
 # period pay off from about here.
 GATHER_CELLS = 10_000
-# The middle of the residuals is looked for within SEARCHED times what it moved last, for the first
-# step FIRST_MOVE of itself. Of 2,000 assets it first moves by 4 %, of 500 by 10 %, then by less.
-SEARCHED, FIRST_MOVE = 2.0, 0.04
+# The middle of the residuals is looked for within SEARCHED times what it moved last, at first as if
+# it had moved by FIRST_MOVE / sqrt(n) of itself: of 2,000 assets it moves by 4 %, of 500 by 10 %.
+SEARCHED, FIRST_MOVE = 3.0, 1.3
 # A least-squares fit that leaves less than this share of the rows' magnitude has lost six digits of
 # its residuals to rounding: a second step from them restores the digits.
 NEARLY_EXACT = 1e-6
@@ -158,6 +161,9 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
         # The least-squares estimate has no scale that could collapse.
         if not options.loss.is_quadratic:
             end(_collapsed(stack, live), n_iter - 1, Status.exact_fit)
+        if options.loss.has_newton:
+            _find_sides(live, options.loss)
+            end(settled(live, options.loss, options.tol), n_iter - 1, Status.converged)
         if np.count_nonzero(live.done) > MAX_DONE * len(live.done):
             live.drop_done()
         if not len(live.done):
@@ -193,13 +199,17 @@ def _start(stack: Stack, loss: Loss) -> Live:
         A=A,
         gram=stack.gram.copy(),
         pivots=stack.pivots.copy(),
+        condition=stack.condition.copy(),
         ranks=stack.ranks,
         b=b,
         u=u,
+        psi=u,
+        side=np.zeros(u.shape, dtype=np.int8),
+        last_side=np.zeros(u.shape, dtype=np.int8),
         spread=spread.copy(),
         low=low.copy(),
         high=high.copy(),
-        middle_moved=np.full(n_periods, FIRST_MOVE),
+        middle_moved=np.full(n_periods, FIRST_MOVE / math.sqrt(A.shape[2])),
         s=s.copy(),
         fresh=s.copy(),
         suspect=np.maximum(COLLAPSED * spread, ROUNDED * largest),
@@ -257,7 +267,7 @@ def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.boo
     newton, s, u = phase.on, live.s, live.u
 
     # --- The step. Residuals change by what it adds to the fit.
-    db, s_newton, refused = _step(live, loss)
+    db, s_newton, refused, left = _step(live, loss)
     du = combined(live.A, db)
     live.b, live.u = live.b + db, u - du
     # As the residuals moved: in a residual of 1e20 scales no step that matters is seen.
@@ -280,6 +290,7 @@ def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.boo
     if newton.any():
         phase.steps += newton
         phase.travelled += moved
+        phase.rounding = EPS * live.condition / left * moved
         refused |= out_of_reach(live)
         one_of_many = ends_of_intervals(live, newton & small & ~refused, loss)
         live.switch[one_of_many] = 0.0
@@ -319,16 +330,34 @@ def _refresh(stack: Stack, live: Live, which: NDArray[np.bool_]) -> None:
         live.fresh[which] = live.s[which]
 
 
-def _step(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Compute one step of every period.
+class _Step(NamedTuple):
+    """A step of P periods.
 
-    Gives the change of b (P, k), the new scale (P,) of Newton periods, and a mask (P,) of periods
-    for which no safe step exists.
+    The change ``db`` (P, k) of b, the new scale ``s`` (P,) of Newton periods, a mask ``refused``
+    (P,) of periods for which no safe step exists, and the share ``left`` (P,) of the least pivot of
+    A A' that is left in the matrix of the step.
     """
+
+    db: FloatArray
+    s: FloatArray
+    refused: NDArray[np.bool_]
+    left: FloatArray
+
+
+def _find_sides(live: Live, loss: Loss) -> None:
+    """Compute psi, and on which side rows are outlying."""
+    live.psi, live.last_side = loss.psi(live.u, live.s[:, None]), live.side
+    outlying = live.psi != live.u
+    negative = (outlying & np.signbit(live.u)).view(np.int8)
+    live.side = outlying.view(np.int8) - 2 * negative
+
+
+def _step(live: Live, loss: Loss) -> _Step:
+    """Compute one step of every period."""
     A, u, s, newton = live.A, live.u, live.s, live.newton.on
     if loss.is_quadratic:
         _, db = solve(live.gram, products(A, u)[:, None])
-        return db[:, 0], s, np.zeros_like(newton)
+        return _Step(db[:, 0], s, np.zeros_like(newton), np.ones_like(s))
 
     # --- The systems H p = A psi and H q s = outer. Of IRLS, H = A W A' with W the robustness
     # weights; of Newton, W = psi', one for inlying rows, and outer = A (psi - psi' u) is what the
@@ -338,27 +367,27 @@ def _step(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray, NDArray[np.bo
         weights = loss.weight(u, s[:, None])
         H, right = weighted_products(A, weights, weights * u, None)
     elif A[0].size >= GATHER_CELLS:
-        psi = loss.psi(u, s[:, None])
-        H, outer = _downdated(live, psi, loss)
-        right = np.stack([products(A, psi), outer], axis=1)
+        H, outer = _downdated(live, loss)
+        right = np.stack([products(A, live.psi), outer], axis=1)
     else:
-        psi, weights, beyond = loss.psi(u, s[:, None]), loss.weight(u, s[:, None]), None
+        weights, beyond = loss.weight(u, s[:, None]), None
         if some_newton:
-            outlying = psi != u
-            np.copyto(weights, ~outlying, where=newton[:, None])
-            beyond = psi * (outlying & newton[:, None])
-        H, right = weighted_products(A, weights, psi, beyond)
-    least = np.where(newton, MIN_NEWTON_PIVOT, MIN_IRLS_PIVOT)[:, None] * live.pivots
+            ones = (live.side == 0).astype(np.float64)
+            weights = ones if newton.all() else np.where(newton[:, None], ones, weights)
+            beyond = 1.0 - weights
+            beyond *= live.psi
+        H, right = weighted_products(A, weights, live.psi, beyond)
     # Both right sides always: solving for one rounds differently.
     pivots, solution = solve(H, right)
-    refused = np.asarray(~(pivots >= least).all(axis=1))
+    left = (pivots / live.pivots).min(axis=1)
+    refused = np.asarray(~(left >= np.where(newton, MIN_NEWTON_PIVOT, MIN_IRLS_PIVOT)))
 
     # --- The step of IRLS, in delta form: db = p.
     p = solution[:, 0]
     for i in np.flatnonzero(refused & ~newton & ~live.done):
         p[i] = least_squares(A[i], u[i], loss.weight(u[i], s[i]))
     if not some_newton:
-        return p, s, refused
+        return _Step(p, s, refused, left)
 
     # --- The step of Newton, for A psi_s(u) = 0 and median|u| = MAD_PER_SIGMA s together:
     # db = p + (s' - s) q. The median is linear along the one or two rows in the middle, which
@@ -370,35 +399,33 @@ def _step(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray, NDArray[np.bo
     s_new = (0.5 * (live.low + live.high) - along_p + s * along_q) / denominator
     refused = np.asarray(refused | ~(denominator > NEWTON_MIN_DENOMINATOR))
     # Where IRLS found its step another way, q may be infinite.
-    return p + np.where(newton[:, None], (s_new - s)[:, None] * q, 0.0), s_new, refused
+    db = p + np.where(newton[:, None], (s_new - s)[:, None] * q, 0.0)
+    return _Step(db, s_new, refused, left)
 
 
-def _downdated(live: Live, psi: FloatArray, loss: Loss) -> tuple[FloatArray, FloatArray]:
+def _downdated(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray]:
     """Compute A W A' (P, k, k) from A A', and for Newton the outlying rows' part of A psi (P, k).
 
     Reads outlying rows alone, and after the first Newton step only those that have changed sides:
     it pays for long cross-sections.
     """
-    A, u, phase = live.A, live.u, live.newton
+    A, phase, side, last_side = live.A, live.newton, live.side, live.last_side
     newton, irls = (some & ~live.done for some in (phase.on, ~phase.on))
-    outlying = psi != u
     if newton.any():
-        side = outlying.view(np.int8) - 2 * (outlying & np.signbit(u)).view(np.int8)
-        index, columns = _by_period((side != phase.side) & newton[:, None])
-        new, old = side.take(index), phase.side.take(index)
+        index, columns = _by_period((side != last_side) & newton[:, None])
+        new, old = side.take(index), last_side.take(index)
         change = (new - old).astype(np.float64)
-        left = (np.abs(new) - np.abs(old)).astype(np.float64)
+        beyond = (np.abs(new) - np.abs(old)).astype(np.float64)
         for i, own, some in columns:
             rows = A[i].take(some, axis=1)
-            phase.inner[i] -= (rows * left[own]) @ rows.T
+            phase.inner[i] -= outer_products(rows, beyond[own])
             phase.outer[i] += rows @ change[own]
-        np.copyto(phase.side, side, where=newton[:, None])
     H = np.where(phase.on[:, None, None], phase.inner, live.gram)
-    index, columns = _by_period(outlying & irls[:, None])
-    lost = 1.0 - psi.take(index) / u.take(index)
+    index, columns = _by_period((side != 0) & irls[:, None])
+    lost = 1.0 - live.psi.take(index) / live.u.take(index)
     for i, own, some in columns:
         rows = A[i].take(some, axis=1)
-        H[i] -= (rows * lost[own]) @ rows.T
+        H[i] -= outer_products(rows, lost[own])
     return H, (loss.largest_psi * live.s)[:, None] * phase.outer
 
 

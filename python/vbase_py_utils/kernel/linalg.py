@@ -39,6 +39,14 @@ def combined(A: FloatArray, b: FloatArray) -> FloatArray:
     return np.asarray((b[:, None, :] @ A)[:, 0])
 
 
+def outer_products(A: FloatArray, factors: FloatArray) -> FloatArray:
+    """Compute A F A' (k, k) of A (k, n), F diagonal (n,)."""
+    if len(A) >= MANY_COLUMNS and (factors >= 0.0).all():
+        A = A * np.sqrt(factors)
+        return np.asarray(A @ A.T)
+    return np.asarray((A * factors) @ A.T)
+
+
 def pieces(A: FloatArray) -> Iterator[slice]:
     """Cut the periods of A (P, k, n) into runs of which one copy stays in the cache."""
     step = max(1, CACHE_CELLS // A[0].size) if len(A) else 1
@@ -124,7 +132,8 @@ def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArr
     if k > MAX_ELIMINATED:
         return _factorised(matrices, right)
     # One elimination for all periods: the period is the last axis, one product a column.
-    rows = np.concatenate([matrices, right], axis=1).transpose(2, 1, 0).copy()
+    rows = np.empty((k, k + right.shape[1], len(matrices)))
+    rows[:, :k], rows[:, k:] = matrices.transpose(2, 1, 0), right.transpose(2, 1, 0)
     pivots = np.empty((k, len(matrices)))
     for j in range(k):
         pivots[j] = rows[j, j]

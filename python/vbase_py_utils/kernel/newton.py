@@ -34,6 +34,9 @@ NEWTON_SCALE_RANGE = 0.5, 2.0
 # solution: twice as far led 2 of the problems to one, four times 3, no limit 4. Half as far costs
 # half a step more on average. SLOWEST_RATE stands for a rate of one, at which IRLS never ends.
 REACH, LEAST_REACH, SLOWEST_RATE = 8.0, 3.0, 0.999
+# A phase ends without a last step if rounding would make that shorter than this share of the
+# tolerance: 1e-13 scales by default.
+SETTLED = 1e-3
 
 
 def ends_of_intervals(live: Live, which: NDArray[np.bool_], loss: Loss) -> NDArray[np.intp]:
@@ -89,7 +92,7 @@ def begin_newton(live: Live, which: NDArray[np.bool_], change: FloatArray) -> No
     saved.s[which], saved.fresh[which] = live.s[which], live.fresh[which]
     phase.reach[which] = _reach(change[which], live.last_change[which])
     phase.steps[which], phase.travelled[which] = 0, 0.0
-    phase.side[which], phase.inner[which], phase.outer[which] = 0, live.gram[which], 0.0
+    live.side[which], phase.inner[which], phase.outer[which] = 0, live.gram[which], 0.0
 
 
 def go_back(live: Live, which: NDArray[np.bool_]) -> None:
@@ -104,8 +107,30 @@ def go_back(live: Live, which: NDArray[np.bool_]) -> None:
     live.switch[which] /= 10
 
 
+def settled(live: Live, loss: Loss, tol: float) -> NDArray[np.bool_]:
+    """Which periods are where the last step of Newton solved its equations, which still hold.
+
+    They are linear as long as the same rows are outlying, on the same side, and the same rows are
+    in the middle: then another step would move the residuals by rounding alone. Where a row is at
+    the corner of psi that step is taken, see ``ends_of_intervals``.
+    """
+    phase = live.newton
+    found = phase.on & (phase.steps > 0) & (phase.rounding <= SETTLED * tol * live.s) & ~live.done
+    some = np.flatnonzero(found)
+    middle = np.take_along_axis(live.u[some], phase.rows[some], axis=1)
+    size = np.sort(np.abs(middle), axis=1)
+    same = (size[:, 0] == live.low[some]) & (size[:, 1] == live.high[some])
+    same &= ((middle > 0.0) == phase.positive[some]).all(axis=1)
+    some = some[same]
+    some = some[(live.side[some] == live.last_side[some]).all(axis=1)]
+    some = some[~loss.is_at_corner(live.u[some], live.s[some, None]).any(axis=1)]
+    found[:] = False
+    found[some] = True
+    return found
+
+
 def middle_row(live: Live) -> FloatArray:
-    """Mean of sign(u) a over the one or two rows in the middle of |u| (P, k)."""
+    """Mean of sign(u) a over the one or two rows in the middle of |u|, noted, of each (P, k)."""
     size = np.abs(live.u)
     every = np.arange(len(size))
     first = (size == live.low[:, None]).argmax(axis=1)
@@ -116,6 +141,8 @@ def middle_row(live: Live) -> FloatArray:
         # Of rows that tie, the first and the last.
         for i in np.flatnonzero((live.low == live.high) & ~live.ranks.odd):
             second[i] = np.flatnonzero(size[i] == live.high[i])[-1]
+    live.newton.rows = np.stack([first, second], axis=1)
+    live.newton.positive = np.take_along_axis(live.u, live.newton.rows, axis=1) > 0.0
     mean = np.zeros_like(live.b)
     for row in (first, second):
         mean += np.copysign(0.5, live.u[every, row])[:, None] * live.A[every, :, row]

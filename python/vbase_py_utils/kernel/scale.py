@@ -21,9 +21,9 @@ LEAST_LENGTH, LEAST_ROWS = 256, 2**13
 # Without a guess, the median of every SAMPLED-th row is one, if that leaves LEAST_SAMPLE rows. Its
 # relative error has a standard deviation of 1.16 / sqrt(rows) at the normal.
 SAMPLED, LEAST_SAMPLE, SAMPLE_REACH = 8, 100, 3.0
-# How far around a guess is looked, as a share of it: at least for LEAST_REACH / n, which holds some
-# 4 rows, and where more would hold a fifth of the rows, not further.
-LEAST_REACH, MOST_REACH = 4.0, 0.25
+# How far around a guess is looked, as a share of it: at least LEAST_REACH / n, where some 7 rows
+# are, and at most as far as a fifth of the rows.
+LEAST_REACH, MOST_REACH = 8.0, 0.25
 
 
 @dataclass(frozen=True, slots=True)

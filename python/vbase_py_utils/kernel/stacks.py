@@ -98,6 +98,8 @@ class Stack:
         (P, k, k) inverse of A A'.
     pivots
         (P, k) squares of the pivots of the Cholesky factor of A A'.
+    condition
+        (P,) bounds of the condition numbers of A A'.
     design
         (P, k, n) exposures times root_w, scaled.
     triangle
@@ -120,6 +122,7 @@ class Stack:
     score: FloatArray
     inverse: FloatArray
     pivots: FloatArray
+    condition: FloatArray
     design: FloatArray
     triangle: FloatArray | None
     ill: NDArray[np.bool_]
@@ -274,6 +277,7 @@ def stack_periods(
         score,
         inverse,
         pivots,
+        condition,
         design=A,
         triangle=None,
         ill=~(condition <= MAX_GRAM_CONDITION),
@@ -388,7 +392,7 @@ def _in_orthogonal_coordinates(
         A[positions], triangle[positions] = Q.transpose(0, 2, 1), R
         stack.gram[positions] = stack.inverse[positions] = np.eye(k)
         stack.score[positions] = products(A[positions], stack.y[positions])
-        stack.pivots[positions] = 1.0
+        stack.pivots[positions] = stack.condition[positions] = 1.0
         stack = replace(stack, A=A, triangle=triangle)
         full_rank = np.ones(len(A), dtype=np.bool_)
         full_rank[positions[deficient]] = False

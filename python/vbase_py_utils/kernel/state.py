@@ -57,8 +57,12 @@ class NewtonPhase:
         (P,) how far the residuals may get from where they were.
     travelled
         (P,) length of the path of the residuals so far.
-    side
-        (P, n) of long periods: sign of the rows that were outlying in the step before, else 0.
+    rows
+        (P, 2) the one or two rows in the middle of |u| before the last step.
+    positive
+        (P, 2) whether their residuals were positive then.
+    rounding
+        (P,) how far the next step would move the residuals for the rounding of the last.
     inner
         (P, k, k) of long periods: A W A' in the step before.
     outer
@@ -70,7 +74,9 @@ class NewtonPhase:
     steps: NDArray[np.int32]
     reach: FloatArray
     travelled: FloatArray
-    side: NDArray[np.int8]
+    rows: NDArray[np.intp]
+    positive: NDArray[np.bool_]
+    rounding: FloatArray
     inner: FloatArray
     outer: FloatArray
 
@@ -85,7 +91,9 @@ class NewtonPhase:
             steps=np.zeros(n_periods, dtype=np.int32),
             reach=number.copy(),
             travelled=number.copy(),
-            side=np.zeros(u.shape, dtype=np.int8),
+            rows=np.zeros((n_periods, 2), dtype=np.intp),
+            positive=np.zeros((n_periods, 2), dtype=np.bool_),
+            rounding=np.full(n_periods, np.inf),
             inner=np.empty((n_periods, k, k)),
             outer=np.zeros_like(b),
         )
@@ -107,12 +115,20 @@ class Live:
         (P, k, k) A A'.
     pivots
         (P, k) squares of the pivots of the Cholesky factor of A A'.
+    condition
+        (P,) bounds of the condition numbers of A A'.
     ranks
         Where the middle of the rows of each period is.
     b
         (P, k) coefficients.
     u
         (P, n) residuals.
+    psi
+        (P, n) psi at u, in its units; this and the sides are of losses with a Newton phase.
+    side
+        (P, n) sign of the outlying rows, else 0.
+    last_side
+        (P, n) the same before the last step, all 0 before the first step of Newton.
     spread
         (P,) root mean square of the least-squares residuals.
     low, high
@@ -138,9 +154,13 @@ class Live:
     A: FloatArray
     gram: FloatArray
     pivots: FloatArray
+    condition: FloatArray
     ranks: Ranks
     b: FloatArray
     u: FloatArray
+    psi: FloatArray
+    side: NDArray[np.int8]
+    last_side: NDArray[np.int8]
     spread: FloatArray
     low: FloatArray
     high: FloatArray
