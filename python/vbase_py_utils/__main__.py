@@ -19,7 +19,7 @@ from vbase_py_utils.demo import FACTORS, comparison, simulated_panel
 from vbase_py_utils.errors import VbaseError
 from vbase_py_utils.files import check_dates, check_target, csv_text, read_panel, sink_file
 from vbase_py_utils.fit.query import fit_frame
-from vbase_py_utils.fit.schema import REASON, STATUS, wide_columns
+from vbase_py_utils.fit.schema import REASON, STATUS, wide
 from vbase_py_utils.kernel.period_fits import SolverOptions, Status
 from vbase_py_utils.keys import PERIOD, label
 from vbase_py_utils.panel import PanelSpec, RoleNames, Roles
@@ -155,7 +155,7 @@ def _run_demo(given: argparse.Namespace) -> None:
     panel, truth = simulated_panel()
     _, spec = PanelSpec.resolve(panel, FACTORS, weights="weight")
     fits = fit_frame(panel, spec, SolverOptions())
-    table = comparison(truth, fits.select(wide_columns(spec)))
+    table = comparison(truth, wide(fits, spec))
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN",
         tbl_rows=-1,
@@ -189,7 +189,7 @@ def _run_file(given: argparse.Namespace) -> None:
     _, spec = PanelSpec.resolve(panel, exposures, **names)
     _warn_of_order(panel.get_column(spec.period))
     fits = fit_frame(panel, spec, SolverOptions(), warn=False)
-    answer = fits.select(wide_columns(spec))
+    answer = wide(fits, spec)
     if target is None or target.suffix.lower() == ".csv":
         check_dates(answer, "the answer")
         answer = answer.with_columns(readable(answer.get_column(spec.period)))

@@ -11,9 +11,9 @@ import polars as pl
 import polars.selectors as cs
 
 from vbase_py_utils.errors import PanelError
+from vbase_py_utils.frames import plain_frame
 from vbase_py_utils.panel import ArrowStream, Roles, as_frame, by_position
 from vbase_py_utils.periods.formats import periods_of_format
-from vbase_py_utils.sources import plain_frame
 from vbase_py_utils.storage.csv_panel import read_csv_panel
 from vbase_py_utils.storage.places import as_path, check_place, named, reason_of, whole_file
 from vbase_py_utils.text import first_line, quoted, type_name

@@ -21,8 +21,8 @@ from polars.selectors import Selector, expand_selector
 from vbase_py_utils.arguments import check_flag, check_name, check_names, check_optional_name, shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.forks import check_process
+from vbase_py_utils.frames import Columns, Others, read_polars
 from vbase_py_utils.keys import ASSET, PERIOD, check_key_type, check_values
-from vbase_py_utils.sources import Columns, Others, read_frame
 
 # Names inside the query, like PERIOD and ASSET.
 RETURN, WEIGHT = "return", "weight"
@@ -208,10 +208,11 @@ class PanelSpec(Roles):
             exposures = [name for name in matched if name not in beside]
         roles = Roles.of(exposures, **names)
         frame = as_frame(panel, roles.columns)
-        roles.check_present(frame.collect_schema().names())
-        if isinstance(frame, pl.DataFrame):
-            frame = _with_enums(frame, roles.categories)
         schema = frame.collect_schema()
+        roles.check_present(schema.names())
+        if roles.categories and isinstance(frame, pl.DataFrame):
+            frame = _with_enums(frame, roles.categories)
+            schema = frame.schema
         spec = cls._of(roles, schema)
         roles.check_types(schema)
         return frame, spec
@@ -240,11 +241,6 @@ class PanelSpec(Roles):
         Categories become their positions, -1 for null.
         """
         column = by_position(panel.collect_schema().names())
-        values = {RETURN: self.returns}
-        values |= dict(zip(self.inner_exposures, self.exposures, strict=True))
-        if self.weights is not None:
-            values[WEIGHT] = self.weights
-        values |= self._category_weights
         codes = zip(self.inner_categories, self.families, strict=True)
         return panel.select(
             column[self.period].alias(PERIOD),
@@ -255,9 +251,19 @@ class PanelSpec(Roles):
             ),
             *(
                 column[name].cast(pl.Float64).fill_null(math.nan).alias(inside)
-                for inside, name in values.items()
+                for inside, name in self._inner_values.items()
             ),
         )
+
+    def rows_of(self, panel: pl.DataFrame) -> pl.DataFrame:
+        """Do as ``select`` on a panel in memory; without a query if no value is null."""
+        keys = {PERIOD: self.period, ASSET: self.asset}
+        values = {inside: panel.get_column(name) for inside, name in self._inner_values.items()}
+        if self.families or any(column.has_nulls() for column in values.values()):
+            return self.select(panel.lazy()).collect(engine="in-memory")
+        columns = {inside: panel.get_column(name) for inside, name in keys.items()}
+        columns |= {inside: column.cast(pl.Float64) for inside, column in values.items()}
+        return pl.DataFrame(columns)
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -284,6 +290,15 @@ class PanelSpec(Roles):
     def inner_category_weights(self) -> list[str]:
         """The names inside the query of the columns that weight categories."""
         return list(self._category_weights)
+
+    @property
+    def _inner_values(self) -> dict[str, str]:
+        """The columns of numbers, by their names inside the query."""
+        values = {RETURN: self.returns}
+        values |= dict(zip(self.inner_exposures, self.exposures, strict=True))
+        if self.weights is not None:
+            values[WEIGHT] = self.weights
+        return values | self._category_weights
 
     @property
     def _category_weights(self) -> dict[str, str]:
@@ -341,9 +356,13 @@ def as_frame(
     *,
     others: Others = "drop",
 ) -> PolarsFrame:
-    """Make a Polars frame of any accepted frame; see ``read_frame``.
+    """Make a Polars frame of any accepted frame; see ``read_foreign``.
 
     Also raises RuntimeError in a process that was forked after Polars had started threads.
     """
     check_process()
-    return read_frame(panel, columns, argument, others)
+    if isinstance(panel, pl.DataFrame | pl.LazyFrame):
+        return read_polars(panel, columns, argument, others)
+    from vbase_py_utils.sources import read_foreign  # noqa: PLC0415 - loads pyarrow
+
+    return read_foreign(panel, columns, argument, others)

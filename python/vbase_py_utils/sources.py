@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 from weakref import WeakSet
 
 import polars as pl
@@ -20,17 +20,11 @@ import pyarrow as pa
 
 from vbase_py_utils.arguments import shown
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.periods.labels import has_labels, is_period, period_labels
+from vbase_py_utils.frames import Columns, Others, needed_names, plain_frame
 from vbase_py_utils.text import first_line, listed, one_line, quoted, type_name
 
-# What to do with columns that the caller does not name: drop them; offer a selector those that can
-# be converted; keep these, and warn of the rest; or need all, like the named ones.
-Others: TypeAlias = Literal["drop", "offer", "keep", "need"]
 # Frames and columns of libraries that may not be installed.
 Foreign: TypeAlias = Any
-# Names of columns, or a function that picks them from the names of all columns of a frame.
-Columns: TypeAlias = Iterable[object] | Callable[[list[str]], Iterable[object]]
-F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
 # Columns that a warning names, and characters of each name and type.
 MOST_NAMED, WARNED_CHARACTERS = 3, 30
 # Arrow types that Polars refuses, or panics at.
@@ -71,35 +65,23 @@ class Source:
     index: tuple[object, ...] = ()
 
 
-def read_frame(
+def read_foreign(
     source: object, columns: Columns, argument: str, others: Others = "drop"
-) -> pl.DataFrame | pl.LazyFrame:
-    """Make a Polars frame of any accepted frame.
+) -> pl.DataFrame:
+    """Make a Polars frame of a frame of another library.
 
     ``columns``: the needed columns, keys first, or a function that picks them from all names;
-    anything but strings is skipped. A Polars frame keeps all columns; for other frames, ``others``
-    decides about the columns that are not needed. If a needed column is missing, the answer has all
-    names and no rows, so that the caller can report it. Pandas periods become labels in the needed
-    columns and, with "keep", in the others too.
+    anything but strings is skipped. ``others`` decides about the columns that are not needed. If a
+    needed column is missing, the answer has all names and no rows, so that the caller can report
+    it. Pandas periods become labels in the needed columns and, with "keep", in the others too.
 
     Raises TypeError for anything but a frame. Raises PanelError if a needed column cannot be
     converted, occurs twice, or is in a pandas index. Both errors name ``argument``.
     """
     refuse_spark(source, argument)
-    if isinstance(source, pl.DataFrame):
-        return plain_frame(source, _needed(columns, source.columns), others)
-    if isinstance(source, pl.LazyFrame):
-        try:
-            names = source.collect_schema().names()
-        except pl.exceptions.PanicException as error:
-            raise PanelError(
-                f"{argument} cannot be read by Polars ({first_line(error)}): "
-                "open the file as a pyarrow Dataset"
-            ) from error
-        return plain_frame(source, _needed(columns, names), others)
     opened = _opened(source, argument)
     # If the index may hold the keys, no column is taken as a key because of its place.
-    needed = _needed(columns, [] if opened.index else opened.names)
+    needed = needed_names(columns, [] if opened.index else opened.names)
     if opened.index and others == "need" and not needed:
         raise PanelError(
             f"{argument} has a pandas index that {_held(opened)} and would be lost: "
@@ -110,11 +92,6 @@ def read_frame(
         _refuse_index(opened, absent, needed[:2], argument)
         return pl.DataFrame(schema=dict.fromkeys(opened.names, pl.Null))
     return plain_frame(_converted(opened, needed, argument, others), needed, others)
-
-
-def _needed(columns: Columns, names: list[str]) -> list[str]:
-    asked = columns(names) if callable(columns) else columns
-    return list(dict.fromkeys(name for name in asked if isinstance(name, str)))
 
 
 def refuse_spark(source: object, argument: str) -> None:
@@ -192,24 +169,6 @@ def _warn_of_left_out(opened: Source, positions: list[int]) -> None:
         f"{', '.join(named)}{f' and {rest} more' if rest else ''}",
         stacklevel=6,  # for lag_exposures and the like
     )
-
-
-def plain_frame(frame: F, needed: Collection[str], others: Others = "drop") -> F:
-    """Turn pandas periods into labels, and other needed extension types into their storage types.
-
-    Types that store several values, such as intervals, are left for the type checks to refuse.
-    """
-    plain = []
-    for position, (name, dtype) in enumerate(frame.collect_schema().items()):
-        is_needed = others == "need" or name in needed
-        # By position: Polars would read a name such as "^x$" as a pattern.
-        if not isinstance(dtype, pl.BaseExtension):
-            continue
-        if is_period(dtype) and (is_needed or (others == "keep" and has_labels(dtype))):
-            plain.append(period_labels(pl.nth(position), name, dtype).alias(name))
-        elif is_needed and not dtype.ext_storage().is_nested():
-            plain.append(pl.nth(position).ext.storage().alias(name))
-    return frame.with_columns(plain) if plain else frame
 
 
 def _opened(source: Foreign, argument: str) -> Source:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -187,3 +189,45 @@ def test_given_up_it_gives_the_cores_back():
     assert threads.idle_cores() == 0
     del answers
     assert threads.idle_cores() == 2
+
+
+BLAS_OF_SCIPY = """
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+from vbase_py_utils.kernel import linalg, threads
+
+def limits():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+A, u = np.random.default_rng(1).standard_normal((2, 9)), np.ones(9)
+with threads.one_blas_thread():
+    first = limits()
+    b = linalg.least_squares(A, u, u)
+    while_fitted = limits()
+threadpool_limits(2, user_api="blas")
+with threads.one_blas_thread():
+    again = limits()
+print(first, while_fitted, again, limits(), np.allclose(A @ A.T @ b, A @ u))
+"""
+
+
+def test_the_blas_that_scipy_brings_late_is_limited_too():
+    """SciPy is loaded by the first fit that needs it, after the limit has been set."""
+    command = [sys.executable, "-c", BLAS_OF_SCIPY]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("] ")
+    first, while_fitted, again, after, solved = (part.strip(" [\n") for part in shown)
+    assert set(first.split(", ")) == set(while_fitted.split(", ")) == {"1"}
+    assert len(while_fitted) >= len(first)
+    assert set(again.split(", ")) == {"1"}
+    assert set(after.split(", ")) == {"2"}
+    assert solved == "True"
+
+
+def test_a_limit_that_scipy_joins_late_ends_with_the_others():
+    code = BLAS_OF_SCIPY.replace("import numpy", "import os\nimport numpy", 1).replace(
+        "while_fitted = limits()\n", "while_fitted = limits()\nmiddle = limits()\n"
+    )
+    code = code.partition("threadpool_limits(2")[0] + "print(min(middle), max(middle))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    cores = threads._cores()
+    assert shown.stdout.split() == [str(cores), str(cores)]

@@ -7,10 +7,11 @@ import inspect
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 import oracle
-from vbase_py_utils import FitError
+from vbase_py_utils import FitError, factor_returns
 from vbase_py_utils.kernel.losses import HUBER_T
 from vbase_py_utils.kernel.period_fits import SolverOptions
 from vbase_py_utils.stats import cross_section_regression as adapter
@@ -553,3 +554,55 @@ def test_monthly_refusals(case):
     with pytest.raises(ValueError, match=r".") as caught:
         run_monthly_factor_returns(*spoil(*market()[:3]))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("estimator", ["huber", "mm"])
+@pytest.mark.parametrize("left_out", [0, 7])
+def test_one_cross_section_has_the_numbers_of_a_panel_of_one(left_out, estimator):
+    y, X, w = cross_section()
+    w = w.where(np.arange(len(w)) >= left_out, 0.0)
+    panel = pl.DataFrame({"period": 1, "asset": np.arange(len(y)), "return": y, "weight": w})
+    panel = panel.with_columns(pl.Series(name, X[name]) for name in FACTORS)
+    expected = factor_returns(panel, FACTORS, weights="weight", estimator=estimator)
+    answer = run_cross_sectional_regression(y, X, w, estimator=estimator)
+    assert answer.to_list() == list(expected.row(0)[1:])
+    assert list(answer.index) == FACTORS
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Float64", "object", "float64[pyarrow]"])
+def test_kinds_of_columns_of_floats_give_the_same_numbers(dtype):
+    given = cross_section()
+    before = [part.copy() for part in given]
+    answer = run_cross_sectional_regression(*(part.astype(dtype) for part in given))
+    pd.testing.assert_series_equal(answer, run_cross_sectional_regression(*before), rtol=0, atol=0)
+    for part, copy in zip(given, before, strict=True):
+        assert part.equals(copy)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Float64", "object"])
+def test_a_missing_return_is_named_whatever_the_kind_of_column(dtype):
+    y, X, w = cross_section()
+    y = y.where(np.arange(len(y)) != 3).astype(dtype)
+    with pytest.raises(ValueError, match="asset_returns has 1 missing or infinite values, for ex"):
+        run_cross_sectional_regression(y, X, w)
+
+
+@pytest.mark.parametrize("weight", [-1.0, -5e-324])
+def test_a_weight_below_zero_is_named(weight):
+    y, X, w = cross_section()
+    with pytest.raises(ValueError, match=r"weights is negative in 1 row, for example .* 'Asset_3'"):
+        run_cross_sectional_regression(y, X, w.where(np.arange(len(w)) != 3, weight))
+
+
+@pytest.mark.parametrize(
+    ("n_assets", "scale", "message"),
+    [
+        (2, 1.0, "too_few_assets: 2 usable assets for 3 exposures"),
+        (20, 0.0, "rank_deficient: exposure 'Factor_1' is zero for all 20 assets"),
+    ],
+)
+def test_why_there_is_no_answer(n_assets, scale, message):
+    y, X, w = (part.iloc[:n_assets] for part in cross_section())
+    with pytest.raises(FitError) as error:
+        run_cross_sectional_regression(y, X.assign(Factor_1=scale * X["Factor_1"]), w)
+    assert str(error.value) == message

@@ -24,13 +24,17 @@ WINGS = {
     "demo": ("", "a simulated panel, as any user would make it"),
     "kernel": ("", "arrays in, arrays out: no frames, no messages"),
     "periods": ("errors text", "what the order of keys is, without a panel"),
-    "sources": ("periods arguments errors text", "foreign tables become Polars frames"),
+    "frames": ("periods errors text", "Polars frames as users have them"),
+    "sources": ("frames arguments errors text", "foreign tables become Polars frames"),
     "keys": ("errors text", "which keys rows can have, and whether they are those of a panel"),
-    "panel": ("keys sources forks arguments errors text", "roles, names and types of columns"),
+    "panel": (
+        "keys frames sources forks arguments errors text",
+        "roles, names and types of columns",
+    ),
     "fit": ("kernel panel keys periods forks arguments errors text", "frames to arrays and back"),
     "storage": ("panel keys periods arguments errors text", "where files are, and panels in csv"),
     "files": (
-        "storage sources panel keys periods errors text",
+        "storage frames panel keys periods errors text",
         "the documented functions on files",
     ),
     "prepare": (
@@ -58,7 +62,10 @@ WINGS = {
         "fit kernel files storage panel keys periods demo errors text",
         "the command line",
     ),
-    "__init__": ("analyse errors files fit plots prepare report risk", "shows what is public"),
+    "__init__": (
+        "analyse errors files fit forks plots prepare report risk",
+        "shows what is public, and watches forks",
+    ),
 }
 # Inside two wings a line may import those above it, and nothing on its own line.
 ORDER = {
@@ -104,12 +111,74 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def test_import_loads_neither_pandas_nor_what_draws():
+# What nothing loads before it is needed. Of those, Polars itself is what every fit needs.
+LATE = "jinja2 pandas matplotlib pyarrow scipy scipy.linalg scipy.optimize scipy.special polars"
+
+
+def loaded_by(code):
+    """List the modules of LATE that are loaded once ``code`` has run in a new process."""
+    shown = run(f"{code}\nimport sys\nprint([n for n in {LATE.split()} if n in sys.modules])")
+    assert not shown.stderr
+    return ast.literal_eval(shown.stdout.splitlines()[-1])
+
+
+def test_import_loads_nothing_large():
+    assert loaded_by("import vbase_py_utils") == []
+
+
+def test_a_huber_fit_needs_polars_alone():
     code = (
-        "import sys, vbase_py_utils; "
-        "print(sorted({'jinja2', 'pandas', 'matplotlib', 'polars'} & set(sys.modules)))"
+        "from vbase_py_utils import factor_returns, huber_regression\n"
+        "from vbase_py_utils.demo import simulated_panel\n"
+        "panel, _ = simulated_panel()\n"
+        "factor_returns(panel, ['Factor_0', 'Factor_1'], weights='weight')\n"
+        "panel.select(huber_regression('return', 'Factor_0'))"
     )
-    assert run(code).stdout.strip() == "['polars']"
+    assert loaded_by(code) == ["polars"]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in vbase_py_utils.__all__ if name != "write_report"]
+)
+def test_public_names_load_neither_scipy_nor_what_draws(name):
+    there = {"polars", "pyarrow"}  # pyarrow reads files of the functions on files
+    assert set(loaded_by(f"from vbase_py_utils import {name}")) <= there
+
+
+def test_public_names_are_where_a_type_checker_finds_them():
+    tree = ast.parse(MODULES["__init__"].read_text(encoding="utf-8"))
+    [seen] = [
+        n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "_TYPE_CHECKING"
+    ]
+    written = {
+        node.module: tuple(alias.name for alias in node.names)
+        for node in seen.body
+        if isinstance(node, ast.ImportFrom) and node.module != "vbase_py_utils"
+    }
+    modules = {f"vbase_py_utils.{name}": names for name, names in vbase_py_utils._MODULES.items()}
+    assert written == modules
+    assert sorted(name for names in modules.values() for name in names) == vbase_py_utils.__all__
+
+
+def test_threads_may_load_scipy_at_once():
+    """Each thread imports, at its first need, what another thread may be importing."""
+    code = (
+        "import numpy as np\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from threading import Barrier\n"
+        "from vbase_py_utils.kernel import inference, linalg, losses\n"
+        "A, u = np.random.default_rng(1).standard_normal((2, 9)), np.ones(9)\n"
+        "trust = inference.Inference.unknown(1, 1, 1)\n"
+        "calls = [lambda: linalg.least_squares(A, u, u), lambda: losses.Bisquare.of(0.9),\n"
+        "    lambda: inference.p_values(np.ones((1, 1)), trust)] * 4\n"
+        "barrier = Barrier(len(calls))\n"
+        "def together(call):\n"
+        "    barrier.wait()\n"
+        "    call()\n"
+        "with ThreadPoolExecutor(len(calls)) as pool:\n"
+        "    list(pool.map(together, calls))\n"
+    )
+    assert "scipy.optimize" in loaded_by(code)
 
 
 def test_the_command_line_loads_neither():

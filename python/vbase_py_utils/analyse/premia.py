@@ -6,7 +6,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-from scipy.special import stdtr, stdtrit
 
 from vbase_py_utils.analyse.reading import FactorReturns, read_factor_returns
 from vbase_py_utils.arguments import check_number, shown
@@ -110,12 +109,16 @@ def critical_value(freedom: FloatArray, level: float = 0.95) -> FloatArray:
     ``level``: the probability within the limits. Infinite degrees of freedom: the normal
     distribution.
     """
+    from scipy.special import stdtrit  # noqa: PLC0415 - takes as long to load as Polars
+
     quantile = stdtrit(np.where(freedom > 0, freedom, np.nan), (1 + level) / 2)
     return np.asarray(quantile, dtype=np.float64)
 
 
 def _premium(series: FloatArray, lags: Lags) -> tuple[float | int, ...]:
     """Premium, standard error, t, p and number of periods of a factor; NaN where undefined."""
+    from scipy.special import stdtr  # noqa: PLC0415 - takes as long to load as Polars
+
     series = series[np.isfinite(series)]
     n = len(series)
     if n == 0:

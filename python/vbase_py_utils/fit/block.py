@@ -90,8 +90,15 @@ def fit_block(
             fits, trust = _fit_and_assess(block, options, cov_type, done)
             columns = _estimates(block, fits)
             columns |= _full_columns(block, _fitted(block, fits), fits, trust)
-    schema = fit_schema(rows.schema[PERIOD], rows.schema[ASSET], spec, full=cov_type is not None)
-    return pl.DataFrame(columns, schema=schema, nan_to_null=True)
+    schema = fit_schema(rows[PERIOD].dtype, rows[ASSET].dtype, spec, full=cov_type is not None)
+    return _frame(columns, schema)
+
+
+def _frame(columns: dict[str, Any], schema: pl.Schema) -> pl.DataFrame:
+    """Build a frame from arrays, in which NaN becomes null, and columns."""
+    return pl.DataFrame(
+        [pl.Series(name, columns[name], dtype, nan_to_null=True) for name, dtype in schema.items()]
+    )
 
 
 def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def _estimates(block: BlockRows, fits: PeriodFits) -> dict[str, Any]:
         N_EXCLUDED: np.diff(block.starts) - n_assets,
         SCALE: _unless_infinite(fits.scale),
         N_ITER: fits.n_iter,
-        STATUS: STATUS_NAMES.gather(fits.status),
+        STATUS: STATUS_NAMES[fits.status],
         REASON: _reasons(block, fits),
         **dict(zip(block.spec.inner_factors, _unless_infinite(fits.coefficients).T, strict=True)),
     }
@@ -114,6 +121,18 @@ def fit_rows(block: BlockRows, options: SolverOptions, done: Done | None = None)
     X, y, w = block.arrays()
     with one_blas_thread():
         return estimate(X, y, w, block.kept_starts, options, rows=block.kept, done=done)
+
+
+def fit_period(
+    rows: pl.DataFrame, spec: PanelSpec, options: SolverOptions
+) -> tuple[FloatArray, Status, str | None]:
+    """Fit the only period of ``rows``, which are as for ``fit_block`` but not checked.
+
+    Returns the estimates, the status, and the reason in words unless it is converged.
+    """
+    block = BlockRows.in_place(rows, spec, np.array([0, rows.height]))
+    fits = _fit(block, options, None)
+    return _unless_infinite(fits.coefficients)[0], Status(fits.status[0]), _reasons(block, fits)[0]
 
 
 def _fit(block: BlockRows, options: SolverOptions, done: Done | None) -> PeriodFits:

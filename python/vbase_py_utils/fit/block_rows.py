@@ -7,6 +7,8 @@ an error.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,12 +44,11 @@ class BlockRows:
         if not keys.is_sorted():
             ordered = rows.select(pl.arg_sort_by(PERIOD, maintain_order=True)).to_series()
             keys, order = keys.gather(ordered), ordered.to_numpy().astype(np.intp)
-        runs = keys.rle().struct.unnest()
-        starts = np.append(0, np.cumsum(runs["len"].to_numpy(), dtype=np.intp))
+        starts = _starts(keys)
         usable = _usable(rows, spec)
         if usable is not None and order is not None:
             usable = usable[order]
-        return cls(rows, spec, order, runs["value"], starts, usable)
+        return cls(rows, spec, order, keys[starts[:-1]], starts, usable)
 
     @classmethod
     def in_place(cls, rows: pl.DataFrame, spec: PanelSpec, starts: NDArray[np.intp]) -> BlockRows:
@@ -93,19 +94,35 @@ class BlockRows:
         return values if self.order is None else values.gather(self.order)
 
 
+def _starts(keys: pl.Series) -> NDArray[np.intp]:
+    """Where the runs of equal keys, none of which is null, begin, and the number of keys."""
+    others = max(0, len(keys) - 1)
+    changes = np.flatnonzero((keys.tail(others) != keys.head(others)).to_numpy())
+    ends = np.append(1 + changes, len(keys))
+    return np.append(0, ends) if len(keys) else ends
+
+
 def _usable(rows: pl.DataFrame, spec: PanelSpec) -> NDArray[np.bool_] | None:
     """Which rows are complete and have a weight above zero; None if all are."""
     names = [RETURN, *spec.inner_exposures, *spec.inner_category_weights]
     names += [] if spec.weights is None else [WEIGHT]
-    # If a column's sum is finite it has no missing value, so only the other columns are checked row
-    # by row. A sum that overflows makes its column one of them, which is harmless.
-    sums = rows.select(pl.col(names).sum()).row(0)
-    suspects = [name for name, total in zip(names, sums, strict=True) if not np.isfinite(total)]
-    conditions = [pl.col(name).is_finite() for name in suspects]
-    conditions += [pl.col(name) >= 0 for name in spec.inner_categories if (rows[name] < 0).any()]
-    if spec.weights is not None and (conditions or (rows[WEIGHT] <= 0).any()):
-        conditions.append(pl.col(WEIGHT) > 0)
-    if not conditions:
-        return None
-    usable: NDArray[np.bool_] = rows.select(pl.all_horizontal(conditions)).to_series().to_numpy()
+    usable = None
+    for condition in _conditions(rows, names, spec):
+        usable = condition if usable is None else usable & condition
     return usable
+
+
+def _conditions(
+    rows: pl.DataFrame, names: list[str], spec: PanelSpec
+) -> Iterator[NDArray[np.bool_]]:
+    """Whether each row meets a condition, for each condition that some row does not meet."""
+    for name in names:
+        # A finite sum shows that every number is finite. If a sum of such numbers overflows, all of
+        # them meet the condition, which is harmless.
+        if not math.isfinite(rows[name].sum()):
+            yield np.isfinite(rows[name].to_numpy())
+    for name in spec.inner_categories:
+        if (rows[name] < 0).any():
+            yield rows[name].to_numpy() >= 0
+    if spec.weights is not None and (rows[WEIGHT] <= 0).any():
+        yield rows[WEIGHT].to_numpy() > 0

@@ -14,7 +14,7 @@ from vbase_py_utils.fit.block import OnFailure
 from vbase_py_utils.fit.progress import check_progress
 from vbase_py_utils.fit.query import blocks_of, fit_frame, fit_query, portfolio_query
 from vbase_py_utils.fit.results import CrossSectionFits
-from vbase_py_utils.fit.schema import check_key_names, wide_columns
+from vbase_py_utils.fit.schema import check_key_names, wide
 from vbase_py_utils.kernel.covariance import DEFAULT_COV_TYPE, CovType
 from vbase_py_utils.kernel.losses import HUBER_T
 from vbase_py_utils.kernel.period_fits import Estimator, SolverOptions
@@ -208,7 +208,7 @@ def factor_returns(
         sorted_by_period=sorted_by_period,
         progress=progress,
     )
-    return ready.fits().select(wide_columns(ready.spec))
+    return wide(ready.fits(), ready.spec)
 
 
 @overload

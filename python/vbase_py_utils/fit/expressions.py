@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from vbase_py_utils.arguments import check_list, shown
@@ -241,6 +240,8 @@ def _residuals(
         products = fitted_values([np.abs(x) for x in X], np.abs(coefficients), block.starts)
         largest = partial(_largest, where=np.isfinite(residuals), starts=block.starts)
         residuals[largest(np.abs(residuals)) <= rounding * largest(products)] = np.nan
+    import pyarrow as pa  # noqa: PLC0415 - coefficients do without
+
     values = _series([residuals])[0].to_arrow()
     return pl.Series(groups.name, pa.LargeListArray.from_arrays(block.starts, values))
 
@@ -280,13 +281,12 @@ def _block(groups: pl.Series, role: str, weights: str | None) -> BlockRows:
     sizes = groups.list.len().to_numpy()
     starts = np.append(0, np.cumsum(sizes, dtype=np.intp))
     block = BlockRows.in_place(pl.DataFrame(columns), spec, starts)
-    if weights is not None:
+    if weights is not None and (columns[WEIGHT] < 0).any():
         negative = columns[WEIGHT].is_between(-math.inf, 0, closed="none").to_numpy()
-        if negative.any():
-            below = np.append(0, np.cumsum(negative))[starts]
-            sound = np.repeat(np.diff(below) == 0, sizes)
-            usable = sound if block.usable is None else sound & block.usable
-            return replace(block, usable=usable)
+        below = np.append(0, np.cumsum(negative))[starts]
+        sound = np.repeat(np.diff(below) == 0, sizes)
+        usable = sound if block.usable is None else sound & block.usable
+        return replace(block, usable=usable)
     return block
 
 
@@ -294,4 +294,6 @@ def _as_float64(role: str, name: str, values: pl.Series) -> pl.Series:
     """Take a column as Float64 with NaN for null; PanelError when it is no column of numbers."""
     if not holds_numbers(values.dtype, or_booleans=role == "exposure"):
         raise PanelError.not_numeric(role, name, values.dtype)
-    return values.cast(pl.Float64).fill_null(math.nan)
+    floats = values.cast(pl.Float64)
+    # A query, which on small groups takes as long as the fit.
+    return floats.fill_null(math.nan) if floats.has_nulls() else floats

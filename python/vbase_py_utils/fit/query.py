@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 import polars as pl
 
@@ -17,7 +18,7 @@ from vbase_py_utils.fit.one_pass import one_pass
 from vbase_py_utils.fit.progress import counting
 from vbase_py_utils.fit.schema import fit_schema, portfolio_schema
 from vbase_py_utils.kernel.covariance import CovType
-from vbase_py_utils.kernel.period_fits import Done, SolverOptions
+from vbase_py_utils.kernel.period_fits import SolverOptions
 from vbase_py_utils.keys import PERIOD, check_order
 from vbase_py_utils.panel import PanelSpec
 from vbase_py_utils.periods.order import (
@@ -41,6 +42,8 @@ NO_PUSHDOWN = {
     "slice_pushdown": False,
 }
 
+FitsBlock: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
+
 
 def fit_frame(
     panel: pl.DataFrame,
@@ -53,7 +56,7 @@ def fit_frame(
     progress: bool = False,
     warn: bool = True,
 ) -> pl.DataFrame:
-    """Run the query of ``fit_query`` on a panel in memory."""
+    """Fit a panel in memory; arguments and answer as for ``fit_query``."""
     # Without its name, which Polars might read as a pattern.
     periods = panel.get_column(spec.period).alias(PERIOD)
     if sorted_by_period:
@@ -61,25 +64,28 @@ def fit_frame(
         check_order(periods, spec.period, partial=False)
     try:
         with counting(periods.n_unique() if progress else None, progress=progress) as done:
-            query = fit_query(
-                panel.lazy(),
-                spec,
-                options,
-                on_failure=on_failure,
-                cov_type=cov_type,
-                n_blocks=blocks_of(panel),
-                done=done,
-                warn=False,
-            )
-            # The streaming engine would cut the columns into pieces.
-            fits = query.collect(engine="in-memory")
+            fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type, done=done)
+            fits = _fitted(panel, spec, fit, full=cov_type is not None)
     except PanelError:
         # The block that failed could count its own rows only.
-        spec.check_values(spec.select(panel.lazy()).collect(), partial=False)
+        spec.check_values(spec.rows_of(panel), partial=False)
         raise
+    if on_failure == "raise":
+        raise_on_failure(fits)
     if warn:
         warn_unless_time_order(fits[PERIOD], spec.period)
     return fits
+
+
+def _fitted(panel: pl.DataFrame, spec: PanelSpec, fit: FitsBlock, *, full: bool) -> pl.DataFrame:
+    """Call ``fit`` on the blocks of a panel in memory; one block is fitted without a query."""
+    n_blocks = blocks_of(panel)
+    if n_blocks == 1:
+        return fit(spec.rows_of(panel))
+    schema = panel.schema
+    out = fit_schema(schema[spec.period], schema[spec.asset], spec, full=full)
+    # The streaming engine would cut the columns into pieces.
+    return _by_blocks(panel.lazy(), spec, fit, out, n_blocks).collect(engine="in-memory")
 
 
 def blocks_of(panel: pl.DataFrame) -> int:
@@ -97,20 +103,17 @@ def fit_query(
     sorted_by_period: bool = False,
     progress: bool = False,
     n_blocks: int = LAZY_BLOCKS,
-    done: Done | None = None,
-    warn: bool = True,
 ) -> pl.LazyFrame:
     """Plan the fits: one row per period, sorted, with the columns of ``fit_schema``.
 
     Without ``cov_type`` there are only estimates, for a fraction of the time. With
     ``sorted_by_period`` the panel is read once, in batches; otherwise its periods are hashed into
-    ``n_blocks`` blocks. The numbers depend on neither. ``done`` is called with the number of
-    periods fitted since its last call. With ``warn`` the query warns of text that sorts in another
-    order than time.
+    ``n_blocks`` blocks. The numbers depend on neither. The query warns of text that sorts in
+    another order than time.
     """
     schema = panel.collect_schema()
     out = fit_schema(schema[spec.period], schema[spec.asset], spec, full=cov_type is not None)
-    fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type, done=done)
+    fit = partial(fit_block, spec=spec, options=options, cov_type=cov_type)
     if sorted_by_period:
         check_time_type(schema[spec.period], spec.period, SORTED)
         if on_failure == "raise":
@@ -122,7 +125,7 @@ def fit_query(
     if on_failure == "raise":
         # A filter or a limit set later must not hide a failed period.
         fits = fits.map_batches(raise_on_failure, schema=out, **NO_PUSHDOWN)
-    return _warning(fits, spec, out) if warn else fits
+    return _warning(fits, spec, out)
 
 
 def _warning(answer: pl.LazyFrame, spec: PanelSpec, out: pl.Schema) -> pl.LazyFrame:
@@ -140,7 +143,7 @@ def _warning(answer: pl.LazyFrame, spec: PanelSpec, out: pl.Schema) -> pl.LazyFr
 def _by_blocks(
     panel: pl.LazyFrame,
     spec: PanelSpec,
-    fit: Callable[[pl.DataFrame], pl.DataFrame],
+    fit: FitsBlock,
     out: pl.Schema,
     n_blocks: int,
 ) -> pl.LazyFrame:
@@ -175,7 +178,7 @@ def portfolio_query(
     return _warning(answer, spec, out) if warn else answer
 
 
-def _fit_or_raise(rows: pl.DataFrame, fit: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+def _fit_or_raise(rows: pl.DataFrame, fit: FitsBlock) -> pl.DataFrame:
     return raise_on_failure(fit(rows), partial=True)
 
 

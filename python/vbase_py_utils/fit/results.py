@@ -31,7 +31,7 @@ from vbase_py_utils.fit.schema import (
     T_STAT,
     Frame,
     inner_of,
-    wide_columns,
+    wide,
 )
 from vbase_py_utils.forks import check_process
 from vbase_py_utils.kernel.covariance import CovType
@@ -153,7 +153,7 @@ class CrossSectionFits(Generic[Frame]):
     @cached_property
     def factor_returns(self) -> Frame:
         """A row per period: period, then a Float64 column per factor, as from factor_returns."""
-        return self._periods.select(wide_columns(self._spec))
+        return wide(self._periods, self._spec)
 
     @cached_property
     def coefficients(self) -> Frame:

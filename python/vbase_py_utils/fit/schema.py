@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import polars as pl
 
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.kernel.period_fits import Status
 from vbase_py_utils.keys import ASSET, PERIOD
-from vbase_py_utils.panel import PanelSpec
+from vbase_py_utils.panel import PanelSpec, PolarsFrame
 
 
 def fit_schema(
@@ -89,10 +89,20 @@ def inner_trust(spec: PanelSpec) -> list[str]:
     return [name for kind in (STD_ERROR, DF, P_VALUE) for name in inner_of(kind, spec)]
 
 
-def wide_columns(spec: PanelSpec) -> list[pl.Expr]:
+@overload
+def wide(fits: pl.DataFrame, spec: PanelSpec) -> pl.DataFrame: ...
+@overload
+def wide(fits: pl.LazyFrame, spec: PanelSpec) -> pl.LazyFrame: ...
+@overload
+def wide(fits: PolarsFrame, spec: PanelSpec) -> PolarsFrame: ...
+def wide(fits: PolarsFrame, spec: PanelSpec) -> PolarsFrame:
     """Pick period and estimates out of a frame of period fits, under the names the user gave."""
-    names = {PERIOD: spec.period, **dict(zip(spec.inner_factors, spec.factors, strict=True))}
-    return [pl.col(inside).alias(name) for inside, name in names.items()]
+    inside, names = [PERIOD, *spec.inner_factors], [spec.period, *spec.factors]
+    if isinstance(fits, pl.LazyFrame):
+        return fits.select(pl.col(one).alias(name) for one, name in zip(inside, names, strict=True))
+    answer = fits[inside]
+    answer.columns = names
+    return answer
 
 
 def check_key_names(spec: PanelSpec) -> None:

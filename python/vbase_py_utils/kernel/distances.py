@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri
 
 from vbase_py_utils.kernel.linalg import invert, quadratic_forms, weighted_gram
 from vbase_py_utils.kernel.losses import FloatArray
@@ -84,6 +83,8 @@ def _middle(x: FloatArray, sizes: NDArray[np.intp]) -> tuple[FloatArray, FloatAr
 
 def _weights(z: FloatArray, sizes: NDArray[np.intp]) -> FloatArray:
     """Weights (P, n) by the distances of rows z (P, p, n), standardised columns."""
+    from scipy.special import chdtri  # noqa: PLC0415 - takes as long to load as Polars
+
     n_columns, width = z.shape[1:]
     inside = np.arange(width) < sizes[:, None]
     d = _distances(z, _wrapped(z), inside)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
 
 from vbase_py_utils.kernel.covariance import (
     FULL_LEVERAGE,
@@ -90,6 +89,8 @@ class Inference:
 
 def p_values(estimates: FloatArray, trust: Inference) -> FloatArray:
     """Two-sided p-values (T, q) of estimates, by Student's t; NaN without a finite t-value."""
+    from scipy.special import stdtr  # noqa: PLC0415 - takes as long to load as Polars
+
     with np.errstate(all="ignore"):
         t = np.abs(estimates / trust.std_errors)
         return np.where(np.isfinite(t), 2.0 * stdtr(trust.freedom, -t), np.nan)

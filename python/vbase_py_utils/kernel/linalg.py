@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lstsq
 
 from vbase_py_utils.kernel.losses import FloatArray
+from vbase_py_utils.kernel.threads import limit_blas_of_scipy
 
 EPS = float(np.finfo(np.float64).eps)
 # Exposures whose weighted copy stays in the L2 cache, 1 MB.
@@ -145,9 +145,9 @@ def solve(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArr
 
 def _factorised(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Do what ``solve`` does by a Cholesky decomposition of each matrix."""
-    # It takes long to import, and short designs do not need it.
-    from scipy.linalg.lapack import dposv  # noqa: PLC0415
+    from scipy.linalg.lapack import dposv  # noqa: PLC0415 - few exposures do without
 
+    limit_blas_of_scipy()
     factors, solutions = np.empty_like(matrices), np.empty(right.shape)
     failed = np.zeros(len(matrices), dtype=np.bool_)
     for p, (matrix, sides) in enumerate(zip(matrices, right, strict=True)):
@@ -176,6 +176,9 @@ def least_squares(A: FloatArray, u: FloatArray, weights: FloatArray) -> FloatArr
 
     For a period whose outlying rows carry a direction nearly alone.
     """
+    from scipy.linalg import lstsq  # noqa: PLC0415 - only such periods need it
+
+    limit_blas_of_scipy()
     root = np.sqrt(weights)
     b = lstsq((A * root).T, u * root, check_finite=False, lapack_driver="gelsy", cond=EPS)[0]
     return np.asarray(b)

@@ -15,8 +15,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import gamma, gammainc
 
 FloatArray = NDArray[np.float64]
 
@@ -184,6 +182,9 @@ def _bisquare_constant(efficiency: float) -> float:
     """Solve E[psi']^2 / E[psi^2] = efficiency at the normal for the tuning constant."""
     if efficiency in BISQUARE_CONSTANTS:
         return BISQUARE_CONSTANTS[efficiency]
+
+    from scipy.optimize import brentq  # noqa: PLC0415 - takes as long to load as Polars
+    from scipy.special import gamma, gammainc  # noqa: PLC0415 - the same
 
     def excess(c: float) -> float:
         # E[z^m; |z| <= c] = 2^(m/2) gamma((m+1)/2) P((m+1)/2, c^2/2) / sqrt(pi).

@@ -44,6 +44,15 @@ def one_blas_thread() -> Iterator[None]:
                 _limit.close()
 
 
+@cache
+def limit_blas_of_scipy() -> None:
+    """Limit also the BLAS that scipy.linalg brings; call this once that has been imported."""
+    with _lock:
+        _controller.cache_clear()
+        if _users > 0:
+            _limit.enter_context(_controller().limit(limits=1, user_api="blas"))
+
+
 def run_together(task: Callable[[Item], object], items: Sequence[Item]) -> None:
     """Call ``task`` on every item, on this thread and on as many more as there are idle cores.
 

@@ -18,16 +18,24 @@ NUMBER_KINDS = {"floating", "integer", "mixed-integer-float", "decimal", "boolea
 
 def as_floats(frame: pd.DataFrame, name: str) -> FloatArray:
     """Values (rows, columns) as float64, missing ones NaN; may be a view, so do not write to it."""
-    for j, dtype in enumerate(frame.dtypes):
+    dtypes = list(frame.dtypes)
+    for j, dtype in enumerate(dtypes):
         plain = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
         if not plain:
             kind = pd.api.types.infer_dtype(frame.iloc[:, j], skipna=True)
             if kind not in NUMBER_KINDS:
                 raise PanelError.not_numeric(name, str(frame.columns[j]), dtype)
-    if any(pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes):
+    if any(pd.api.types.is_object_dtype(dtype) for dtype in dtypes):
         # Object columns may hold pd.NA, which float() refuses.
         return np.where(frame.isna(), np.nan, frame.to_numpy(dtype=object)).astype(np.float64)
     return frame.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def column_as_floats(column: pd.Series[Any], name: str) -> FloatArray:
+    """Values (rows,) as float64, as from ``as_floats``."""
+    if isinstance(column.dtype, np.dtype) and column.dtype == np.float64:
+        return column.to_numpy()
+    return as_floats(column.to_frame(), name)[:, 0]
 
 
 def require(value: object, kind: type, name: str) -> None:

@@ -22,6 +22,7 @@ except ImportError as error:
 
 from vbase_py_utils.arguments import check_choice
 from vbase_py_utils.errors import FitError, PanelError
+from vbase_py_utils.fit.block import fit_period
 from vbase_py_utils.fit.query import fit_frame
 from vbase_py_utils.fit.schema import REASON, STATUS
 from vbase_py_utils.forks import check_process
@@ -31,6 +32,7 @@ from vbase_py_utils.keys import PERIOD
 from vbase_py_utils.panel import PanelSpec
 from vbase_py_utils.stats.checks import (
     as_floats,
+    column_as_floats,
     require,
     require_finite,
     require_no_negative,
@@ -119,13 +121,13 @@ def run_cross_sectional_regression(
     n = len(index)
     rows = _LongPanel(np.zeros(n, np.intp), np.arange(n), y, X, w)
     options = _options(huber_t, estimator, efficiency)
-    fits, values = _fit(rows, factor_loadings.columns, options)
-    status, reason = fits[STATUS][0], fits[REASON][0]
-    if status == Status.max_iter.name:
-        warnings.warn(f"{status}: {reason}", RuntimeWarning, stacklevel=2)
-    elif status not in ANSWERED:
-        raise FitError(f"{status}: {reason}")
-    return pd.Series(values[0], index=factor_loadings.columns, name="factor_returns")
+    panel, spec = _panel(rows, factor_loadings.columns)
+    values, status, reason = fit_period(spec.rows_of(panel), spec, options)
+    if status == Status.max_iter:
+        warnings.warn(f"{status.name}: {reason}", RuntimeWarning, stacklevel=2)
+    elif status.name not in ANSWERED:
+        raise FitError(f"{status.name}: {reason}")
+    return pd.Series(values, index=factor_loadings.columns, name="factor_returns")
 
 
 def run_monthly_factor_returns(
@@ -216,13 +218,14 @@ def run_monthly_factor_returns(
     X = as_floats(exposures_df, "exposures_df")[known]
     options = _options(huber_t, estimator, efficiency)
     try:
-        fits, estimates = _fit(_LongPanel(t_known, i_known, y, X, w[known]), factors, options)
+        panel, spec = _panel(_LongPanel(t_known, i_known, y, X, w[known]), factors)
+        fits = fit_frame(panel, spec, options)
     except PanelError:
         # The panel has positions only: report repeated keys under the caller's labels.
         require_unique(exposures_df.index, "the index of exposures_df")
         raise
     values = np.full((len(periods), len(factors)), np.nan)
-    values[fits[PERIOD].to_numpy()] = estimates
+    values[fits[PERIOD].to_numpy()] = fits[spec.inner_exposures].to_numpy()
     reasons = _reasons(fits, t, weighted, len(periods))
     if reasons:
         message = _spelled_out(reasons, periods)
@@ -248,10 +251,8 @@ class _LongPanel(NamedTuple):
     w: FloatArray
 
 
-def _fit(
-    rows: _LongPanel, factors: pd.Index[Any], options: SolverOptions
-) -> tuple[pl.DataFrame, FloatArray]:
-    """Fit the panel: one row per period position that occurs, and the estimates (T, k)."""
+def _panel(rows: _LongPanel, factors: pd.Index[Any]) -> tuple[pl.DataFrame, PanelSpec]:
+    """Make a frame of the panel, with names for its columns, and say what they are."""
     names = _exposure_names(factors)
     # Names that no factor is likely to have.
     period, asset, returns, weights = (f"\0{role}" for role in ("t", "i", "y", "w"))
@@ -261,8 +262,7 @@ def _fit(
     _, spec = PanelSpec.resolve(
         panel, names, returns=returns, weights=weights, period=period, asset=asset
     )
-    fits = fit_frame(panel, spec, options)
-    return fits, fits.select(spec.inner_exposures).to_numpy()
+    return panel, spec
 
 
 def _exposure_names(factors: pd.Index[Any]) -> list[str]:
@@ -302,7 +302,7 @@ def _weights_at(
 
     ``t`` and ``i``: the positions of the exposures' ``index`` in the labels of ``returns_df``.
     """
-    w = as_floats(weights.to_frame(), "weights_df")[:, 0]
+    w = column_as_floats(weights, "weights_df")
     require_no_negative(w, weights.index, "weights_df")
     if weights.index.equals(index):
         return w, t
@@ -335,7 +335,7 @@ def _reasons(
 
 def _aligned(series: pd.Series[Any], index: pd.Index[Any], name: str) -> FloatArray:
     """Values of ``series`` in the order of ``index``, the index of factor_loadings."""
-    values = as_floats(series.to_frame(), name)[:, 0]
+    values = column_as_floats(series, name)
     if series.index.equals(index):
         return values
     if len(series) != len(index):
