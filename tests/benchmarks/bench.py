@@ -13,6 +13,7 @@ import subprocess
 import sys
 from statistics import median
 
+import bench_helpers
 import bench_risk
 import contestants
 import memory
@@ -308,6 +309,7 @@ def report(options):
     for n, k, t in large:
         other_panels(n, k, max(3, t // fewer), options.repetitions)
     growth(options.quick, options.repetitions)
+    bench_helpers.of_helpers(options.quick, max(1, options.repetitions // 2))
     bench_risk.forecasts_of_risk(options.quick, max(1, options.repetitions // 2))
     bench_risk.of_portfolios(options.quick, max(1, options.repetitions // 2))
 

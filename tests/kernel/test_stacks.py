@@ -64,7 +64,7 @@ def test_a_settled_phase_ends_where_a_last_step_would_lead(kind, gather_cells, m
     rng = np.random.default_rng([24, len(kind)])
     X, _, w, starts = block = ragged_block(rng, kind, 4, 300)
     settled = fit(block, monkeypatch, gather_cells=gather_cells)
-    monkeypatch.setattr(irls, "settled", lambda live, loss, tol: np.zeros(len(live.done), bool))
+    monkeypatch.setattr(irls, "settled", lambda live, *_: np.zeros(len(live.done), bool))
     stepped = fit(block, monkeypatch, gather_cells=gather_cells)
     np.testing.assert_array_equal(settled.status, stepped.status)
     saved = stepped.n_iter - settled.n_iter

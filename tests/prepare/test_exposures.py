@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,6 @@ from scipy.special import ndtri
 from scipy.stats import median_abs_deviation, rankdata
 
 from vbase_py_utils import PanelError, huber_residuals
-from vbase_py_utils.prepare import normal_scores as module
 from vbase_py_utils.prepare.exposures import (
     cap_weights,
     fill_missing_by_group,
@@ -277,6 +277,67 @@ def test_every_place_gives_what_a_window_gives(case, engine):
     assert none.select(expression).collect(engine=engine).shape == (0, 1)
 
 
+def test_expressions_in_expressions_are_those_of_two_steps():
+    panel = panel_of(21, [40, 1, 25])
+    clipped, capped = winsorize("x", robust_sds=1.5), cap_weights("cap", max_share=0.1)
+    steps = panel.with_columns(clipped.over("period"), capped.over("period"))
+    for outer in (zscore, rank_normal, partial(winsorize, quantiles=(0.1, 0.8))):
+        nested = outer(clipped)
+        expected = steps.select(outer("x").over("period"))
+        assert_frame_equal(panel.select(nested.over("period")), expected)
+        for engine in ("in-memory", "streaming"):
+            lazy = panel.lazy().select(nested.over("period")).collect(engine=engine)
+            assert_frame_equal(lazy, expected)
+    both = zscore(clipped, weights=capped)
+    expected = steps.select(zscore("x", weights="cap").over("period"))
+    assert_frame_equal(panel.select(both.over("period")), expected)
+    groups = panel.group_by("period", maintain_order=True).agg(both)
+    exploded = groups.explode("x", empty_as_null=False, keep_nulls=False)
+    order = panel.select("period", "x", both.over("period").alias("z"))
+    expected = pl.concat(order.filter(period=key[0]) for key in groups.select("period").iter_rows())
+    assert_frame_equal(exploded["x"].alias("z").to_frame(), expected.select("z"))
+
+
+def test_scores_are_columns_to_calculate_with():
+    panel = panel_of(22, [40, 9, 25])
+    z = zscore("x", weights="cap")
+    column = panel.select(z.over("period")).to_series()
+    frame = panel.with_columns(z=column)
+    for expression, same in {
+        "sum": (z + pl.col("a") * rank_normal("b"), pl.col("z") + pl.col("a") * rank_normal("b")),
+        "clipped": (
+            z.clip(-1, 1) - z.clip(-1, 1).mean(),
+            pl.col("z").clip(-1, 1) - pl.col("z").clip(-1, 1).mean(),
+        ),
+        "filled": (z.fill_null(0.0), pl.col("z").fill_null(0.0)),
+        "chosen": (pl.when(z > 0).then(z), pl.when(pl.col("z") > 0).then("z")),
+        "least": (z.min(), pl.col("z").min()),
+    }.values():
+        got = frame.select(expression.over("period").alias("answer"))
+        assert_frame_equal(got, frame.select(same.over("period").alias("answer")))
+    kept = panel.filter(z.over("period") > 0)
+    assert_frame_equal(kept, panel.filter(column > 0))
+
+
+@pytest.mark.parametrize("weight", [2.0, 0.0, -1.0])
+def test_a_literal_is_a_weight_for_every_row(weight):
+    panel = panel_of(23, [30, 4])
+    expected = panel.with_columns(w=weight).select(zscore("x", weights="w").over("period"))
+    literal = zscore("x", weights=pl.lit(weight))
+    assert_frame_equal(panel.select(literal.over("period")), expected)
+    one = panel.filter(period=0)
+    column = one.with_columns(w=weight).select(zscore("x", weights="w"))
+    assert_frame_equal(one.select(literal), column)
+
+
+@pytest.mark.parametrize("weights", ["cap", pl.col("cap").sqrt(), pl.col("cap").mean()])
+def test_weights_of_a_selector_are_those_of_each_of_its_columns(weights):
+    panel = panel_of(24, [30, 20])
+    answer = panel.select(zscore(cs.by_name("a", "b"), weights=weights).over("period"))
+    expected = panel.select(zscore(name, weights=weights).over("period") for name in ("a", "b"))
+    assert_frame_equal(answer, expected)
+
+
 @every_case
 def test_other_periods_do_not_matter(case):
     expression = CASES[case][0]
@@ -360,6 +421,15 @@ def test_units_do_not_matter(case, unit):
     assert answer.count() > 30
     expected = panel.select(expression.over("period"))[name]
     assert_numbers(answer, array(expected), rtol=1e-11, atol=1e-11)
+
+
+def test_the_least_numbers_have_digits():
+    """Numbers of 1e-310 have 13 digits, and 1 / 1e-310 is none."""
+    frame = pl.DataFrame({"x": [1.0, 2.0, 4.0, 9.0]})
+    tiny = frame * 1e-310
+    for expression in (zscore("x"), cap_weights("x"), cap_weights("x", max_share=0.4)):
+        expected = frame.select(expression)["x"].to_numpy()
+        np.testing.assert_allclose(tiny.select(expression)["x"], expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("value", [0.1, 1e200, 1e-300, -7.3, 0.0])
@@ -453,12 +523,12 @@ def test_normal_scores_to_the_last_digits():
     assert (np.diff(answer) > 0).all()
 
 
-def test_normal_quantiles_of_very_long_panels():
-    """The tail up to groups of 2**32 rows, Polars' most."""
-    p = np.geomspace(0.5 / 2**32, 0.075, 999)
-    frame = pl.DataFrame({"r": np.sqrt(-np.log(p)) - 1.6})
-    answer = frame.select(module._ratio(module.TAIL, pl.col("r"))).to_series()
-    np.testing.assert_allclose(answer, -ndtri(p), rtol=1e-14)
+def test_normal_scores_by_another_algorithm():
+    """The standard library's, which is Wichura's AS 241."""
+    n = 4001
+    answer = pl.DataFrame({"x": range(n)}).select(rank_normal("x"))["x"].to_list()
+    expected = [NormalDist().inv_cdf((i + 0.5) / n) for i in range(n // 2)]
+    np.testing.assert_allclose(answer[: n // 2], expected, rtol=1e-14)
 
 
 def test_ties_share_a_score_and_zeros_have_no_sign():

@@ -15,7 +15,7 @@ def test_the_benchmark_runs_and_prints_its_tables(capsys):
     bench.main(["--quick", "--repetitions", "1"])
     printed = capsys.readouterr().out
     headings = ("factor_returns", "run_monthly_factor_returns", "usable row", "slope")
-    headings += ("import vbase_py_utils", "one period")
+    headings += ("import vbase_py_utils", "one period", "`zscore`")
     for heading in (*headings, "factor_covariance", "specific_risk", "all frames"):
         assert heading in printed
     assert "nan" not in printed.lower().replace("nan |", "")

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FixedFormatter, FixedLocator
 from numpy.typing import NDArray
 
 from vbase_py_utils.arguments import shown
@@ -93,7 +94,9 @@ def label_steps(ax: Axes, periods: pl.Series, at: NDArray[Any]) -> None:
 def label_names(axis: Axis, names: Sequence[str], *, rotation: float = 0) -> None:
     """Put a tick with each name at 0, 1, 2, ...; with very many names, at some."""
     steps = thinned(len(names), MOST_NAMES)
-    axis.set_ticks(steps, [name_label(names[step]) for step in steps])
+    # Unlike ``set_ticks`` this makes no tick before it is drawn.
+    axis.set_major_locator(FixedLocator(steps))
+    axis.set_major_formatter(FixedFormatter([name_label(names[step]) for step in steps]))
     axis.set_tick_params(rotation=rotation, labelsize="medium" if len(steps) <= 25 else "x-small")
 
 

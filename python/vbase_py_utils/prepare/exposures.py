@@ -7,7 +7,8 @@ Float64. A group is a window, a group of a ``group_by``, or the whole frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
 from functools import partial
 from typing import cast
 
@@ -16,12 +17,15 @@ import polars as pl
 from vbase_py_utils.arguments import check_list, check_number, shown
 from vbase_py_utils.errors import PanelError
 from vbase_py_utils.fit.expressions import IntoColumn, as_column, as_columns, residuals_of, role_of
-from vbase_py_utils.kernel.scale import MAD_PER_SIGMA
 from vbase_py_utils.panel import holds_numbers
-from vbase_py_utils.prepare.normal_scores import normal_scores
+from vbase_py_utils.prepare.formulas import (
+    normal_scores,
+    weights_of_caps,
+    within_deviations,
+    z_scores,
+)
+from vbase_py_utils.prepare.groups import of_groups
 
-# Weights within this share of the ceiling are at it, up to rounding.
-SLACK = 1e-14
 # Residuals this small relative to what was subtracted are rounding: weights within a factor of a
 # million leave some hundreds of units in the 16th digit.
 ROUNDING = 1e-12
@@ -70,14 +74,13 @@ def winsorize(
     """
     if (quantiles is None) == (robust_sds is None):
         raise ValueError("winsorize takes either quantiles or robust_sds, not both")
-    x, sound = _as_numbers("column", column), _checked("column", column)
     if quantiles is not None:
+        x, sound = _as_numbers("column", column), _checked("column", column)
         low, high = _quantiles(quantiles)
         return _finite(x.clip(x.quantile(low, "linear"), x.quantile(high, "linear")), sound)
     check_number("robust_sds", robust_sds, "a finite number > 0", at_least=math.ulp(0))
     k = float(cast("float", robust_sds))
-    sd = (x - x.median()).abs().median() / MAD_PER_SIGMA
-    return _finite(pl.when(sd > 0).then(x.clip(x.median() - k * sd, x.median() + k * sd)), sound)
+    return of_groups(partial(within_deviations, k=k), {"column": column})
 
 
 def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
@@ -112,17 +115,9 @@ def zscore(column: IntoColumn, *, weights: IntoColumn | None = None) -> pl.Expr:
     >>> frame.select(zscore("bp", weights="cap"))["bp"].to_list()
     [-1.25, -0.25, 0.75, None]
     """
-    x, w, sound = _as_numbers("column", column), pl.lit(1.0), _checked("column", column)
-    if weights is not None:
-        w, sound = _as_numbers("weights", weights), sound & _checked("weights", weights)
-    inside = pl.when(w > 0).then(x)
-    sized = pl.when(inside.is_not_null()).then(w)
-    share = sized / sized.max()
-    # From 0 to 1 over rows with weight, in any units; 0 / 0 if they are all equal.
-    scaled = (x - inside.min()) / (inside.max() - inside.min())
-    mean = (share * scaled).sum() / share.sum()
-    sd = pl.when(inside.is_not_null()).then(scaled).std()
-    return pl.when(sound & (w >= 0).all()).then(_finite((scaled - mean) / sd))
+    return of_groups(
+        z_scores, {"column": column} | ({} if weights is None else {"weights": weights})
+    )
 
 
 def rank_normal(column: IntoColumn) -> pl.Expr:
@@ -146,11 +141,6 @@ def rank_normal(column: IntoColumn) -> pl.Expr:
     TypeError
         The column is neither a name nor an expression.
 
-    Notes
-    -----
-    The quantile is algorithm AS 241 of Wichura (1988), Applied Statistics 37, 477-484, to about 16
-    digits.
-
     Examples
     --------
     >>> import polars as pl
@@ -159,8 +149,7 @@ def rank_normal(column: IntoColumn) -> pl.Expr:
     >>> frame.select(rank_normal("bp").round(4))["bp"].to_list()
     [0.0, -0.9674, 0.9674, None]
     """
-    x = _finite(_as_numbers("column", column), _checked("column", column))
-    return _within(x.rank("average"), normal_scores)
+    return of_groups(normal_scores, {"column": column}, together=sys.maxsize)
 
 
 def fill_missing_by_group(column: IntoColumn, by: IntoColumn | Iterable[IntoColumn]) -> pl.Expr:
@@ -290,41 +279,8 @@ def cap_weights(cap: IntoColumn, *, power: float = 0.5, max_share: float | None 
     if max_share is not None:
         expected = "a number > 0 and <= 1"
         check_number("max_share", max_share, expected, at_least=math.ulp(0), at_most=1)
-    exponent = float(power)
-    cap, sound = _as_numbers("cap", cap), _checked("cap", cap)
-    weights: pl.Expr = pl.when(cap > 0).then((cap / cap.max()) ** exponent)
-    if max_share is not None:
-        share = float(max_share)
-        ascending = weights.drop_nulls().sort()
-        ceiling = _listed(ascending, lambda w: _ceiling(w, share)).list.first()
-        weights = weights.clip(upper_bound=ceiling)
-    scaled = _finite(_within(weights, lambda w: w / w.mean()))
-    return pl.when(sound & (cap >= 0).all()).then(pl.when(cap > 0).then(scaled).otherwise(cap))
-
-
-def _ceiling(w: pl.Expr, share: float) -> pl.Expr:
-    """Find where to cut ascending weights so that none is more than a share of their sum.
-
-    With the m largest cut, ceiling = share * (sum of the others) / (1 - m * share), for the least m
-    that leaves all others below it.
-    """
-    largest = w.cum_count(reverse=True) - 1
-    others = w.cum_sum()
-    # Where both sides are equal, as for a single row and a share of one, rounding must not decide.
-    # Sums of weights are off by some units in the 16th digit: SLACK is a hundred of them.
-    below = w <= share * (1 + SLACK) * (others + largest * w)
-    ceilings = share * others / (1 - largest * share)
-    return pl.coalesce(ceilings.filter(below).last(), w.first())
-
-
-def _within(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-    """Apply a formula with aggregates to the values of a group, computing them only once."""
-    return _listed(values, formula).explode(empty_as_null=False, keep_nulls=False)
-
-
-def _listed(values: pl.Expr, formula: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-    """Apply a formula to the values of a group, as one list."""
-    return values.implode().list.eval(formula(pl.element()))
+    share = None if max_share is None else float(max_share)
+    return of_groups(partial(weights_of_caps, power=float(power), share=share), {"cap": cap})
 
 
 def _as_numbers(argument: str, column: IntoColumn) -> pl.Expr:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -35,6 +36,9 @@ from vbase_py_utils.report.portfolio_frames import (
 from vbase_py_utils.report.words import number, percent
 from vbase_py_utils.storage.places import check_place, whole_file
 from vbase_py_utils.text import needs, one_line, printable
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # Rows of the tables most affected by outliers, and characters of a name.
 MOST_AFFECTED, NAME_CHARACTERS = 10, 60
@@ -118,30 +122,22 @@ def write_report(
 def _page(
     given: Fits, title: str, lags: Lags, portfolios: tuple[AnyAttribution | None, AnyRisk | None]
 ) -> str:
-    """Fill the template, which escapes whatever it is given; lazy fits are collected once."""
+    """Fill the template; lazy fits are collected once."""
     # Imported here so that importing the package does not load matplotlib.
     try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+        template = _template()
 
         from vbase_py_utils.report.pictures import pictures_of  # noqa: PLC0415
         from vbase_py_utils.report.portfolio_sections import sections_of  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(needs("write_report", "matplotlib and Jinja2", "plot")) from error
 
-    environment = Environment(
-        loader=PackageLoader("vbase_py_utils.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"cut": _cut, "number": number, "percent": percent, "chance": _chance}
     fits = given.collect()
     # Running sums and charts over time need the order of time, even if the premia do not.
     read_factor_returns(fits, None, "a report")
     premia = fama_macbeth(fits, lags=lags)
     held = read_portfolios(fits, *portfolios)
-    return environment.get_template("report.html").render(
+    return template.render(
         title=printable(title),
         estimated=fits.estimated,
         robust=isfinite(fits.estimated.downweighted_beyond),
@@ -160,6 +156,22 @@ def _page(
         window=WINDOW,
         version=version("vbase-py-utils"),
     )
+
+
+@cache
+def _template() -> Template:
+    """Compile the template, once; it escapes whatever it is given."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
+    environment = Environment(
+        loader=PackageLoader("vbase_py_utils.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"cut": _cut, "number": number, "percent": percent, "chance": _chance}
+    return environment.get_template("report.html")
 
 
 def _coverage(fits: CrossSectionFits[pl.DataFrame]) -> dict[str, Any]:
@@ -219,8 +231,9 @@ def _worst_assets(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
 def _highest_leverages(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:
     """Find the used rows with the highest leverages, in the columns of specific_returns."""
     rows = inner_frame(fits, "specific_returns").drop_nulls([LEVERAGE, SPECIFIC_RETURN])
-    highest = rows.sort(LEVERAGE, PERIOD, descending=[True, False], maintain_order=True)
-    return highest.head(MOST_AFFECTED)
+    highest = rows.filter(pl.col(LEVERAGE) >= pl.col(LEVERAGE).top_k(MOST_AFFECTED).min())
+    order = highest.sort(LEVERAGE, PERIOD, descending=[True, False], maintain_order=True)
+    return order.head(MOST_AFFECTED)
 
 
 def _weighted(fits: CrossSectionFits[pl.DataFrame]) -> pl.DataFrame:

@@ -14,15 +14,20 @@ from typing import NamedTuple
 from warnings import catch_warnings, filterwarnings
 
 import matplotlib as mpl
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from vbase_py_utils import plots
 from vbase_py_utils.fit.results import CrossSectionFits, inner_frame
 from vbase_py_utils.fit.schema import FACTOR_RETURN, R_SQUARED, ROBUSTNESS_WEIGHT, STD_ERROR, T_STAT
 from vbase_py_utils.keys import ASSET
 from vbase_py_utils.plots.fit_charts import MOST_ASSETS
+from vbase_py_utils.report.layout import lay_out
 
 # Pixels of a picture's width, and per inch.
 WIDTH, INCH = 880, 96
@@ -158,25 +163,38 @@ def pictures_of(fits: CrossSectionFits[pl.DataFrame], premia: pl.DataFrame) -> I
             yield Picture(chart.heading, note, source, width, height)
 
 
-def _put_legend_on_top(ax: Axes) -> None:
+def _put_legend_on_top(ax: Axes) -> Legend | None:
     """Move the legend from beside the chart to above it, where a phone shows it first."""
     legend = ax.get_legend()
     if legend is None:
-        return
+        return None
     names = [text.get_text() for text in legend.get_texts()]
     title = legend.get_title().get_text()
     handles = [handle for handle in legend.legend_handles if handle is not None]
     legend.remove()
-    ax.figure.legend(
+    return ax.figure.legend(
         handles,
         names,
         title=title or None,
         alignment="left",
-        loc="outside upper left",
+        loc="upper left",
         ncols=3,
         frameon=False,
         handlelength=1.2,
+        borderaxespad=0.2,
     )
+
+
+def _leave_cells_to_the_browser(figure: Figure) -> None:
+    """Put images into the picture with a pixel a cell, also those that colour bars consist of."""
+    for ax in figure.axes:
+        for mesh in [one for one in ax.collections if isinstance(one, QuadMesh)]:
+            cells = mesh.to_rgba(np.asarray(mesh.get_array())).reshape(-1, 1, 4)
+            limits = *ax.get_xlim(), *ax.get_ylim()
+            ax.imshow(cells, aspect="auto", origin="lower", extent=limits)
+            mesh.remove()
+        for image in ax.images:
+            image.set_interpolation("none")
 
 
 def source_of(draw: Callable[[Axes], object], width: int, height: int) -> str:
@@ -188,11 +206,14 @@ def source_of(draw: Callable[[Axes], object], width: int, height: int) -> str:
     with ONE_STYLE, mpl.style.context(["default", STYLE], after_reset=True), catch_warnings():
         # The browser draws letters that matplotlib's fonts lack.
         filterwarnings("ignore", "Glyph", UserWarning)
-        figure = Figure(figsize=(width / INCH, height / INCH), layout="constrained")
+        figure = Figure(figsize=(width / INCH, height / INCH))
         ax = figure.add_subplot()
         draw(ax)
-        _put_legend_on_top(ax)
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        lay_out(figure, ax, _put_legend_on_top(ax))
+        _leave_cells_to_the_browser(figure)
+        # Unlike ``savefig``, which draws twice.
+        canvas = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     svg = re.sub(rf'(fill|stroke): {INK}(?=[;"])', rf"\1: var(--ink,{INK})", buffer.getvalue())
     svg = re.sub(r"<svg [^>]*>", lambda tag: tag[0] + MODES, svg, count=1)
     return "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()
