@@ -29,6 +29,7 @@ from vbase_py_utils.kernel.scale import mad_about_zero
 from vbase_py_utils.kernel.stacks import (
     Block,
     Exposures,
+    Room,
     Stack,
     columns_of,
     plan_stacks,
@@ -126,9 +127,11 @@ def assess_periods(
     n_errors = n_factors if combinations is None else combinations.shape[1]
     record = Inference.unknown(n_periods, n_errors, starts[-1])
 
+    room = Room()
+
     def assess(periods: NDArray[np.intp]) -> None:
         with np.errstate(all="ignore"):
-            stack, dependent = stack_periods(block, periods)
+            stack, dependent = stack_periods(block, periods, room)
             if len(dependent.periods):
                 raise AssertionError("a period that was fitted has a design of full rank")
             record.condition_numbers[periods] = condition_numbers(stack)

@@ -56,7 +56,7 @@ from vbase_py_utils.kernel.stacks import (
     stack_periods,
 )
 from vbase_py_utils.kernel.state import MAX_DONE, NOISE, Live, NewtonPhase, max_abs, rescale
-from vbase_py_utils.kernel.threads import run_together
+from vbase_py_utils.kernel.threads import in_turn, run_together
 
 # Periods with at least this many cells (n x k) are updated by _downdated: its NumPy calls for each
 # period pay off from about here.
@@ -107,7 +107,8 @@ def fit_periods(
             stack, dependent = stack_periods(block, periods, room)
             fits.status[dependent.periods] = Status.rank_deficient
             fits.collinear[dependent.periods] = dependent.columns
-            endings = _fit_stack(stack, options)
+            with in_turn():
+                endings = _fit_stack(stack, options)
             fits.coefficients[stack.periods] = np.ldexp(
                 stack.coefficients_of(endings.b), stack.to_b
             )

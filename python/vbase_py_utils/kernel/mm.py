@@ -28,6 +28,7 @@ from vbase_py_utils.kernel.scale import s_scale
 from vbase_py_utils.kernel.stacks import (
     Block,
     Layout,
+    Room,
     Stack,
     exponents_of,
     plan_stacks,
@@ -35,7 +36,7 @@ from vbase_py_utils.kernel.stacks import (
     stack_periods,
     widths,
 )
-from vbase_py_utils.kernel.threads import run_together
+from vbase_py_utils.kernel.threads import in_turn, run_together
 
 # A scale below SUSPECT times the rounding error may be zero. It is then computed anew with
 # residuals below MARGIN * least_scale() set to zero, because the start stops with residuals of
@@ -88,9 +89,11 @@ def _fit(
     fits = fit_periods(block.columns, block.y, start_weights, block.starts, huber, block.rows, done)
     _mark_start_deficient(block, fits)
 
+    room = Room()
+
     def finish(periods: NDArray[np.intp]) -> None:
         with np.errstate(all="ignore"):
-            stack, dependent = stack_periods(block, periods)
+            stack, dependent = stack_periods(block, periods, room)
             for lost in (fits.coefficients, fits.scale):
                 lost[dependent.periods] = np.nan
             fits.status[dependent.periods] = Status.rank_deficient
@@ -159,13 +162,15 @@ def _finish(
     fits.status[stack.periods[exact]] = Status.exact_fit
     if exact.all():
         return
-    stack, b, u, s, late = stack[~exact], b[~exact], u[~exact], s[~exact], late[~exact]
+    if exact.any():
+        stack, b, u, s, late = stack[~exact], b[~exact], u[~exact], s[~exact], late[~exact]
 
     # --- Downhill from the start, at this scale.
     loss = Bisquare.of(options.efficiency)
     floor = IRLS_FLOOR * _laid_out(block, stack, in_start)
     fixed = fixed_weights(stack.A, loss.weight(u, s[:, None]), floor)
-    end = redescend(stack.A, b, u, s, fixed, floor, loss, options)
+    with in_turn():
+        end = redescend(stack.A, b, u, s, fixed, floor, loss, options)
     fits.coefficients[stack.periods] = np.ldexp(stack.coefficients_of(end.b), stack.to_b)
     fits.n_iter[stack.periods] += end.n_iter
     # A start that ran out of steps may not be where the way down should have begun.

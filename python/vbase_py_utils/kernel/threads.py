@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from itertools import islice
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -51,6 +51,17 @@ def limit_blas_of_scipy() -> None:
         _controller.cache_clear()
         if _users > 0:
             _limit.enter_context(_controller().limit(limits=1, user_api="blas"))
+
+
+@cache
+def in_turn() -> Semaphore:
+    """Give what half of the cores may hold at a time: to be held while NumPy calls are short.
+
+    Threads hand Python's lock over at every call. With calls of some microseconds on both of two
+    cores, CPU time is a fifth to two fifths higher and the work ends no sooner; when one lays out
+    stacks while the other takes steps, it ends sooner and CPU time stays.
+    """
+    return Semaphore(max(1, _cores() // 2))
 
 
 def run_together(task: Callable[[Item], object], items: Sequence[Item]) -> None:
@@ -147,6 +158,7 @@ def _start_anew() -> None:
     _lock, _users, _working = Lock(), 0, 0
     limit, _limit = _limit, ExitStack()
     limit.close()
+    in_turn.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
