@@ -88,28 +88,35 @@ def weighted_products(
 ) -> tuple[FloatArray, FloatArray]:
     """Compute A W A' (P, k, k), weights >= 0, and A times two columns (P, 2, k).
 
-    ``first`` and ``second`` (P, n); ``None`` is zero.
+    ``first`` and ``second`` (P, n); ``None`` is zero. In few calls: for short periods.
     """
     k, n = A.shape[1:]
-    if k >= MANY_COLUMNS:
-        right = np.zeros((len(A), 2, k))
-        right[:, 0] = products(A, first)
+    gram, right = np.empty((len(A), k, k)), np.empty((len(A), 2, k))
+    squared = k >= MANY_COLUMNS
+    factors = np.sqrt(weights) if squared else weights
+    step = min(len(A), max(1, CACHE_CELLS // 2 // (k * n)))
+    weighted, both = np.empty((step, k, n)), np.zeros((step, 2, n))
+    for begin in range(0, len(A), step):
+        some = slice(begin, min(begin + step, len(A)))
+        own, two = weighted[: some.stop - begin], both[: some.stop - begin]
+        np.multiply(A[some], factors[some, None, :], out=own)
+        np.matmul(own, (own if squared else A[some]).transpose(0, 2, 1), out=gram[some])
+        two[:, 0] = first[some]
         if second is not None:
-            right[:, 1] = products(A, second)
-        return weighted_gram(A, weights, positive=True), right
-    # One product a period: calls to BLAS are what few rows cost.
-    answer = np.empty((len(A), k, k + 2))
-    together: FloatArray | None = None
+            two[:, 1] = second[some]
+        np.matmul(two, A[some].transpose(0, 2, 1), out=right[some])
+    return gram, right
+
+
+def gram_of(A: FloatArray) -> FloatArray:
+    """Compute A A' (P, k, k) of A (P, k, n)."""
+    if A.shape[1] >= MANY_COLUMNS:
+        return np.asarray(A @ A.transpose(0, 2, 1))
+    # Of a copy: of one array NumPy would call for the product with its own transpose.
+    gram = np.empty((len(A), A.shape[1], A.shape[1]))
     for some in pieces(A):
-        if together is None:
-            together = np.zeros((some.stop, k + 2, n))
-        own = together[: some.stop - some.start]
-        np.multiply(A[some], weights[some, None, :], out=own[:, :k])
-        own[:, k] = first[some]
-        if second is not None:
-            own[:, k + 1] = second[some]
-        np.matmul(A[some], own.transpose(0, 2, 1), out=answer[some])
-    return answer[:, :, :k], answer[:, :, k:].transpose(0, 2, 1)
+        np.matmul(A[some].copy(), A[some].transpose(0, 2, 1), out=gram[some])
+    return gram
 
 
 def quadratic_forms(matrices: FloatArray, A: FloatArray) -> FloatArray:

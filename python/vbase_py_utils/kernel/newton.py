@@ -117,14 +117,18 @@ def settled(live: Live, loss: Loss, tol: float) -> NDArray[np.bool_]:
     phase = live.newton
     found = phase.on & (phase.steps > 0) & (phase.rounding <= SETTLED * tol * live.s) & ~live.done
     some = np.flatnonzero(found)
+    if not some.size:
+        return found
     middle = np.take_along_axis(live.u[some], phase.rows[some], axis=1)
     size = np.sort(np.abs(middle), axis=1)
     same = (size[:, 0] == live.low[some]) & (size[:, 1] == live.high[some])
     same &= ((middle > 0.0) == phase.positive[some]).all(axis=1)
     some = some[same]
+    found[:] = False
+    if not some.size:
+        return found
     some = some[(live.side[some] == live.last_side[some]).all(axis=1)]
     some = some[~loss.is_at_corner(live.u[some], live.s[some, None]).any(axis=1)]
-    found[:] = False
     found[some] = True
     return found
 

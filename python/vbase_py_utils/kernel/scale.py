@@ -17,7 +17,7 @@ MAD_PER_SIGMA = 0.6744897501960817
 # From this many rows in a period, and in a stack, a median is looked for near a guess, which saves
 # the partition of all: NumPy takes 9 ns a row for it with AVX-512 on Zen 4, and 1.5 with AVX2; the
 # search takes 2 to 3. Fewer rows cost less than the calls.
-LEAST_LENGTH, LEAST_ROWS = 256, 2**13
+LEAST_LENGTH, LEAST_ROWS = 256, 2**12
 # Without a guess, the median of every SAMPLED-th row is one, if that leaves LEAST_SAMPLE rows. Its
 # relative error has a standard deviation of 1.16 / sqrt(rows) at the normal.
 SAMPLED, LEAST_SAMPLE, SAMPLE_REACH = 8, 100, 3.0

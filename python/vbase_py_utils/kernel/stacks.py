@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vbase_py_utils.kernel.linalg import EPS, MANY_COLUMNS, dots, invert, products
+from vbase_py_utils.kernel.linalg import EPS, dots, gram_of, invert, products
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.scale import Ranks
 from vbase_py_utils.kernel.threads import idle_cores
@@ -248,11 +248,8 @@ def stack_periods(
     sizes = block.sizes[periods]
     width = int(widths(sizes[:1])[0])
     values = Layout(block, periods, width)
-    # The returns stand below the exposures, so that one product gives A A' and A y.
-    n_factors = len(block.columns)
-    together = (room or Room()).array((len(periods), n_factors + 1, width))
-    A, y = together[:, :n_factors], together[:, n_factors]
-    y[...] = values.of(block.y)
+    A = (room or Room()).array((len(periods), len(block.columns), width))
+    y = values.of(block.y)
     y_exponent = _bring_near_one(y)
     if block.w is None:
         root_w = (np.arange(width) < sizes[:, None]).astype(np.float64)
@@ -264,7 +261,7 @@ def stack_periods(
     y *= root_w
     v_exponent = _bring_near_one(y)
     values.put_weighted(block.columns, root_w, A)
-    gram, score, exponents = _scale_rows(together)
+    gram, exponents = _scale_rows(A)
     pivots, inverse, condition = invert(gram)
     stack = Stack(
         periods,
@@ -274,7 +271,7 @@ def stack_periods(
         A,
         y,
         gram,
-        score,
+        products(A, y),
         inverse,
         pivots,
         condition,
@@ -341,13 +338,9 @@ def _bring_near_one(values: FloatArray) -> NDArray[np.int32]:
     return exponents
 
 
-def _scale_rows(together: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.int32]]:
-    """Divide the rows of every A[p] by powers of two, in place.
-
-    ``together`` (P, k + 1, n): A, and y in the last row. Gives the new A A', A y and exponents.
-    """
-    A = together[:, :-1]
-    gram, score = _gram_and_score(together)
+def _scale_rows(A: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:
+    """Divide the rows of every A[p] by powers of two, in place; the new A A' and the exponents."""
+    gram = gram_of(A)
     squares = np.einsum("pii->pi", gram)
     exponents = np.frexp(np.sqrt(squares))[1]
     low, high = SAFE_SQUARES
@@ -356,23 +349,13 @@ def _scale_rows(together: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[n
     A *= factors[:, :, None]
     gram *= factors[:, :, None]
     gram *= factors[:, None, :]
-    score *= factors
     for p in np.flatnonzero(~safe):
         coarse = exponents_of(A[p])
         A[p] = np.ldexp(A[p], -coarse[:, None])
         exponents[p] = np.frexp(np.sqrt(dots(A[p], A[p])))[1]
         exponents[p], A[p] = coarse + exponents[p], np.ldexp(A[p], -exponents[p][:, None])
-        gram[p], score[p] = (own[0] for own in _gram_and_score(together[p : p + 1]))
-    return gram, score, exponents
-
-
-def _gram_and_score(together: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Compute A A' (P, k, k) and A y (P, k)."""
-    A = together[:, :-1]
-    if A.shape[1] >= MANY_COLUMNS:
-        return A @ A.transpose(0, 2, 1), products(A, together[:, -1])
-    both = together @ A.transpose(0, 2, 1)
-    return both[:, :-1].copy(), both[:, -1].copy()
+        gram[p] = gram_of(A[p : p + 1])[0]
+    return gram, exponents
 
 
 def _in_orthogonal_coordinates(
