@@ -56,7 +56,7 @@ from vbase_py_utils.kernel.stacks import (
     stack_periods,
 )
 from vbase_py_utils.kernel.state import MAX_DONE, NOISE, Live, NewtonPhase, max_abs, rescale
-from vbase_py_utils.kernel.threads import in_turn, run_together
+from vbase_py_utils.kernel.threads import run_together
 
 # Periods with at least this many cells (n x k) are updated by _downdated: its NumPy calls for each
 # period pay off from about here.
@@ -107,8 +107,7 @@ def fit_periods(
             stack, dependent = stack_periods(block, periods, room)
             fits.status[dependent.periods] = Status.rank_deficient
             fits.collinear[dependent.periods] = dependent.columns
-            with in_turn():
-                endings = _fit_stack(stack, options)
+            endings = _fit_stack(stack, options)
             fits.coefficients[stack.periods] = np.ldexp(
                 stack.coefficients_of(endings.b), stack.to_b
             )
@@ -118,10 +117,11 @@ def fit_periods(
         if done is not None:
             done(len(periods))
 
-    stacks = plan_stacks(block.sizes, n_factors)
+    short_calls = not options.loss.is_quadratic
+    stacks = plan_stacks(block.sizes, n_factors, short_calls=short_calls)
     if done is not None:
         done(n_periods - sum(len(periods) for periods in stacks))
-    run_together(fit, stacks)
+    run_together(fit, stacks, short_calls=short_calls)
     return fits
 
 
@@ -419,8 +419,8 @@ def _downdated(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray]:
         beyond = (np.abs(new) - np.abs(old)).astype(np.float64)
         for i, own, some in columns:
             rows = A[i].take(some, axis=1)
-            phase.inner[i] -= outer_products(rows, beyond[own])
             phase.outer[i] += rows @ change[own]
+            phase.inner[i] -= outer_products(rows, beyond[own])
     H = np.where(phase.on[:, None, None], phase.inner, live.gram)
     index, columns = _by_period((side != 0) & irls[:, None])
     lost = 1.0 - live.psi.take(index) / live.u.take(index)

@@ -40,9 +40,9 @@ def combined(A: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def outer_products(A: FloatArray, factors: FloatArray) -> FloatArray:
-    """Compute A F A' (k, k) of A (k, n), F diagonal (n,)."""
+    """Compute A F A' (k, k) of A (k, n), F diagonal (n,); may change A."""
     if len(A) >= MANY_COLUMNS and (factors >= 0.0).all():
-        A = A * np.sqrt(factors)
+        A *= np.sqrt(factors)
         return np.asarray(A @ A.T)
     return np.asarray((A * factors) @ A.T)
 
@@ -155,13 +155,13 @@ def _factorised(matrices: FloatArray, right: FloatArray) -> tuple[FloatArray, Fl
     from scipy.linalg.lapack import dposv  # noqa: PLC0415 - few exposures do without
 
     limit_blas_of_scipy()
-    factors, solutions = np.empty_like(matrices), np.empty(right.shape)
+    pivots, solutions = np.empty(matrices.shape[:2]), np.empty(right.shape)
     failed = np.zeros(len(matrices), dtype=np.bool_)
     for p, (matrix, sides) in enumerate(zip(matrices, right, strict=True)):
         # Of a symmetric matrix in C order LAPACK sees the transpose, which is the same.
-        factors[p], solution, failed[p] = dposv(matrix.T, sides.T, lower=1)
-        solutions[p] = solution.T
-    pivots = np.einsum("pii->pi", factors) ** 2
+        factor, solution, failed[p] = dposv(matrix.T, sides.T, lower=1)
+        pivots[p], solutions[p] = factor.diagonal(), solution.T
+    pivots **= 2
     pivots[~(pivots > EPS * np.einsum("pii->pi", matrices)) | failed[:, None]] = np.nan
     return pivots, solutions
 

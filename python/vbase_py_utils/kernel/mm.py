@@ -36,7 +36,7 @@ from vbase_py_utils.kernel.stacks import (
     stack_periods,
     widths,
 )
-from vbase_py_utils.kernel.threads import in_turn, run_together
+from vbase_py_utils.kernel.threads import run_together
 
 # A scale below SUSPECT times the rounding error may be zero. It is then computed anew with
 # residuals below MARGIN * least_scale() set to zero, because the start stops with residuals of
@@ -169,8 +169,7 @@ def _finish(
     loss = Bisquare.of(options.efficiency)
     floor = IRLS_FLOOR * _laid_out(block, stack, in_start)
     fixed = fixed_weights(stack.A, loss.weight(u, s[:, None]), floor)
-    with in_turn():
-        end = redescend(stack.A, b, u, s, fixed, floor, loss, options)
+    end = redescend(stack.A, b, u, s, fixed, floor, loss, options)
     fits.coefficients[stack.periods] = np.ldexp(stack.coefficients_of(end.b), stack.to_b)
     fits.n_iter[stack.periods] += end.n_iter
     # A start that ran out of steps may not be where the way down should have begun.

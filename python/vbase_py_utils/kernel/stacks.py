@@ -188,15 +188,18 @@ def put_rows(
         where[place] = own[: block.starts[period + 1] - block.starts[period]]
 
 
-def plan_stacks(sizes: NDArray[np.intp], n_factors: int) -> list[NDArray[np.intp]]:
+def plan_stacks(
+    sizes: NDArray[np.intp], n_factors: int, *, short_calls: bool = False
+) -> list[NDArray[np.intp]]:
     """Group periods of equal width into stacks, small enough for memory and for sharing.
 
     Gives arrays of positions in ``sizes`` (T,). Periods with fewer rows than factors are left out.
+    ``short_calls`` as in ``run_together``.
     """
     enough = np.flatnonzero(sizes >= n_factors)
     width = widths(sizes[enough])
     cells = STACK_CELLS
-    if idle_cores():
+    if idle_cores(short_calls=short_calls):
         cells = min(cells, max(LEAST_CELLS, int(sizes.sum()) * n_factors // STACKS))
     stacks = []
     for n in np.unique(width):

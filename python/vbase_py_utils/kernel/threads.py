@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from itertools import islice
-from threading import Lock, Semaphore
+from threading import Lock
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -53,21 +53,15 @@ def limit_blas_of_scipy() -> None:
             _limit.enter_context(_controller().limit(limits=1, user_api="blas"))
 
 
-@cache
-def in_turn() -> Semaphore:
-    """Give what half of the cores may hold at a time: to be held while NumPy calls are short.
-
-    Threads hand Python's lock over at every call. With calls of some microseconds on both of two
-    cores, CPU time is a fifth to two fifths higher and the work ends no sooner; when one lays out
-    stacks while the other takes steps, it ends sooner and CPU time stays.
-    """
-    return Semaphore(max(1, _cores() // 2))
-
-
-def run_together(task: Callable[[Item], object], items: Sequence[Item]) -> None:
+def run_together(
+    task: Callable[[Item], object], items: Sequence[Item], *, short_calls: bool = False
+) -> None:
     """Call ``task`` on every item, on this thread and on as many more as there are idle cores.
 
     Items are independent of each other. The first exception ends the work and is raised.
+    ``short_calls``: that the task makes many calls to NumPy of some microseconds, for each of which
+    threads wait for Python's lock; half of the cores are then enough. On two cores a second thread
+    costs such a task up to two fifths more CPU time, and it ends hardly sooner.
     """
     waiting = deque(items)
 
@@ -83,7 +77,7 @@ def run_together(task: Callable[[Item], object], items: Sequence[Item]) -> None:
                 waiting.clear()
                 raise
 
-    helpers = _claim(len(items) - 1)
+    helpers = _claim(len(items) - 1, _cores(short_calls=short_calls))
     try:
         if helpers == 0:
             work()
@@ -107,7 +101,7 @@ def map_ahead(task: Callable[[Item], Answer], items: Iterator[Item]) -> Iterator
     if len(first) < 2:
         yield from map(task, first)
         return
-    helpers = _claim(_cores() - 1)
+    helpers = _claim(_cores() - 1, _cores())
     running: deque[Future[Answer]] = deque()
     pool = ThreadPoolExecutor(1 + helpers)
     try:
@@ -130,18 +124,18 @@ def _emptied(first: deque[Item], others: Iterator[Item]) -> Iterator[Item]:
     yield from others
 
 
-def idle_cores() -> int:
+def idle_cores(*, short_calls: bool = False) -> int:
     """How many cores could help this thread in ``run_together``."""
     with _lock:
-        return max(0, _cores() - max(1, _working))
+        return max(0, _cores(short_calls=short_calls) - max(1, _working))
 
 
-def _claim(wanted: int) -> int:
+def _claim(wanted: int, cores: int) -> int:
     """Count the calling thread as working, and give the number of threads that may help it."""
     global _working  # noqa: PLW0603 - the cores belong to the process
     with _lock:
         _working += 1
-        helpers = max(0, min(wanted, _cores() - _working))
+        helpers = max(0, min(wanted, cores - _working))
         _working += helpers
     return helpers
 
@@ -158,15 +152,19 @@ def _start_anew() -> None:
     _lock, _users, _working = Lock(), 0, 0
     limit, _limit = _limit, ExitStack()
     limit.close()
-    in_turn.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
 
 
-def _cores() -> int:
-    """How many cores this process may use: as many as Polars does."""
+def _cores(*, short_calls: bool = False) -> int:
+    """How many cores this process may use: as many as Polars does, or half of them."""
+    cores = _cores_of_polars()
+    return max(1, cores // 2) if short_calls else cores
+
+
+def _cores_of_polars() -> int:
     limit = os.environ.get("POLARS_MAX_THREADS", "")
     if limit.isdecimal() and int(limit) > 0:
         return int(limit)
