@@ -55,7 +55,15 @@ from vbase_py_utils.kernel.stacks import (
     plan_stacks,
     stack_periods,
 )
-from vbase_py_utils.kernel.state import MAX_DONE, NOISE, Live, NewtonPhase, max_abs, rescale
+from vbase_py_utils.kernel.state import (
+    LEAST_DROPPED,
+    MAX_DONE,
+    NOISE,
+    Live,
+    NewtonPhase,
+    max_abs,
+    rescale,
+)
 from vbase_py_utils.kernel.threads import run_together
 
 # Periods with at least this many cells (n x k) are updated by _downdated: its NumPy calls for each
@@ -165,10 +173,11 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
         if options.loss.has_newton:
             _find_sides(live, options.loss)
             end(settled(live, options.loss, options.tol), n_iter - 1, Status.converged)
-        if np.count_nonzero(live.done) > MAX_DONE * len(live.done):
-            live.drop_done()
-        if not len(live.done):
+        n_done = np.count_nonzero(live.done)
+        if n_done == len(live.done):
             return endings
+        if n_done > MAX_DONE * len(live.done) and live.u.size >= LEAST_DROPPED:
+            live.drop_done()
         end(_advance(stack, live, options), n_iter, Status.converged)
     end(~live.done, options.max_iter, Status.max_iter)
     return endings
@@ -240,7 +249,7 @@ def _row_sizes(stack: Stack, A: FloatArray, position: np.intp, b: FloatArray) ->
 def _collapsed(stack: Stack, live: Live) -> NDArray[np.bool_]:
     """Whether the scale is no more than rounding."""
     collapsed = (live.s <= live.suspect) & ~(live.newton.on | live.done)
-    for i in np.flatnonzero(collapsed):
+    for i in collapsed.nonzero()[0]:
         position = live.position[i]
         least = least_scale(stack, live.A[i], position, live.b[i], float(live.spread[i]))
         collapsed[i] = live.s[i] <= least
@@ -266,6 +275,7 @@ def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.boo
     """Take one step with every period, each in its phase; give a mask of those that converged."""
     phase, loss = live.newton, options.loss
     newton, s, u = phase.on, live.s, live.u
+    some_newton = bool(newton.any())
 
     # --- The step. Residuals change by what it adds to the fit.
     db, s_newton, refused, left = _step(live, loss)
@@ -276,19 +286,23 @@ def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.boo
 
     # --- The scale: the median of the new residuals, or what Newton's step gives for it.
     _find_middle(live)
-    live.s = np.where(newton, s_newton, scale_of(live.low, live.high))
+    live.s = scale_of(live.low, live.high)
+    if some_newton:
+        live.s = np.where(newton, s_newton, live.s)
     # The rounding of larger residuals must not stay in smaller ones.
     if not loss.is_quadratic:
         _refresh(stack, live, ~newton & (live.s < 0.5 * live.fresh))
 
     # --- The test for convergence: nothing moved by more than tol scales, or than rounding.
-    change = np.where(newton, np.maximum(moved, np.abs(live.s - s)), moved)
+    change = moved
+    if some_newton:
+        change = np.where(newton, np.maximum(moved, np.abs(live.s - s)), moved)
     small = change <= np.maximum(options.tol * s, _noise(u, s, options))
 
     # --- Newton phases that strayed, found no step or take too long go back.
     fast = change <= FAST_RATE * live.last_change
     begins = ~(newton | small) & (change <= np.where(fast, live.switch, live.switch / 10) * s)
-    if newton.any():
+    if some_newton:
         phase.steps += newton
         phase.travelled += moved
         phase.rounding = EPS * live.condition / left * moved
@@ -385,7 +399,7 @@ def _step(live: Live, loss: Loss) -> _Step:
 
     # --- The step of IRLS, in delta form: db = p.
     p = solution[:, 0]
-    for i in np.flatnonzero(refused & ~newton & ~live.done):
+    for i in (refused & ~newton & ~live.done).nonzero()[0]:
         p[i] = least_squares(A[i], u[i], loss.weight(u[i], s[i]))
     if not some_newton:
         return _Step(p, s, refused, left)

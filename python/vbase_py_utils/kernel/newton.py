@@ -46,7 +46,9 @@ def ends_of_intervals(live: Live, which: NDArray[np.bool_], loss: Loss) -> NDArr
     between is a solution. Newton stops at the first one, where a row is at the corner of psi; the
     limit of IRLS may lie further on.
     """
-    found = np.flatnonzero(which & ~live.done)
+    found = (which & ~live.done).nonzero()[0]
+    if not found.size:
+        return found
     u, s = live.u[found], live.s[found, None]
     at_corner = loss.is_at_corner(u, s)
     some = at_corner.any(axis=1)
@@ -76,7 +78,7 @@ def out_of_reach(live: Live) -> NDArray[np.bool_]:
     low, high = NEWTON_SCALE_RANGE
     out = ~((low * phase.saved.s <= live.s) & (live.s <= high * phase.saved.s))
     # The length of the path bounds the distance, and is nearly always enough.
-    far = np.flatnonzero(phase.on & ~(phase.travelled <= phase.reach))
+    far = (phase.on & ~(phase.travelled <= phase.reach)).nonzero()[0]
     if far.size:
         out[far] |= ~(max_abs(live.u[far] - phase.saved.u[far]) <= phase.reach[far])
     return out
@@ -116,10 +118,10 @@ def settled(live: Live, loss: Loss, tol: float) -> NDArray[np.bool_]:
     """
     phase = live.newton
     found = phase.on & (phase.steps > 0) & (phase.rounding <= SETTLED * tol * live.s) & ~live.done
-    some = np.flatnonzero(found)
+    some = found.nonzero()[0]
     if not some.size:
         return found
-    middle = np.take_along_axis(live.u[some], phase.rows[some], axis=1)
+    middle = live.u[some[:, None], phase.rows[some]]
     size = np.sort(np.abs(middle), axis=1)
     same = (size[:, 0] == live.low[some]) & (size[:, 1] == live.high[some])
     same &= ((middle > 0.0) == phase.positive[some]).all(axis=1)
@@ -143,11 +145,11 @@ def middle_row(live: Live) -> FloatArray:
     else:
         second = (size == live.high[:, None]).argmax(axis=1)
         # Of rows that tie, the first and the last.
-        for i in np.flatnonzero((live.low == live.high) & ~live.ranks.odd):
+        for i in ((live.low == live.high) & ~live.ranks.odd).nonzero()[0]:
             second[i] = np.flatnonzero(size[i] == live.high[i])[-1]
-    live.newton.rows = np.stack([first, second], axis=1)
-    live.newton.positive = np.take_along_axis(live.u, live.newton.rows, axis=1) > 0.0
     mean = np.zeros_like(live.b)
-    for row in (first, second):
-        mean += np.copysign(0.5, live.u[every, row])[:, None] * live.A[every, :, row]
+    for which, row in enumerate((first, second)):
+        u = live.u[every, row]
+        live.newton.rows[:, which], live.newton.positive[:, which] = row, u > 0.0
+        mean += np.copysign(0.5, u)[:, None] * live.A[every, :, row]
     return mean

@@ -37,25 +37,24 @@ class Ranks:
     padding
         (P, m) which of the last m columns are the half of the padding that is to sort above the
         rows, where the other half sorts below: the middle of the width is then that of the rows.
+    odd
+        (P,) whether the number of rows is odd.
     """
 
     sizes: NDArray[np.intp]
     padding: NDArray[np.bool_]
+    odd: NDArray[np.bool_]
 
     @classmethod
     def of(cls, sizes: NDArray[np.intp], width: int) -> Ranks:
         """For periods of ``sizes`` (P,) rows in ``width`` columns."""
         below = sizes + (width - sizes) // 2
-        return cls(sizes, np.arange(below.min(initial=width), width) >= below[:, None])
+        padding = np.arange(below.min(initial=width), width) >= below[:, None]
+        return cls(sizes, padding, sizes % 2 == 1)
 
     def __getitem__(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Ranks:
         """Only the periods selected."""
-        return Ranks(self.sizes[which], self.padding[which])
-
-    @property
-    def odd(self) -> NDArray[np.bool_]:
-        """Whether the number of rows is odd (P,)."""
-        return np.asarray(self.sizes % 2 == 1)
+        return Ranks(self.sizes[which], self.padding[which], self.odd[which])
 
     def middle(
         self, u: FloatArray, guess: FloatArray | None = None, reach: FloatArray | None = None
