@@ -154,7 +154,7 @@ def _fit(block: BlockRows, options: SolverOptions, done: Done | None) -> PeriodF
 
 
 def _fit_and_assess(
-    block: BlockRows, options: SolverOptions, cov_type: CovType, done: Done | None
+    block: BlockRows, options: SolverOptions, cov_type: CovType | None, done: Done | None
 ) -> tuple[PeriodFits, Inference]:
     """Fit the periods of a block, categories included, and assess the fits."""
     X, y, w = block.arrays()
@@ -300,8 +300,7 @@ def portfolio_block(
     spec.check_values(rows, partial=True)
     block = BlockRows.of(rows, spec)
     with one_blas_thread():
-        # Standard errors are not used here; H1 takes less time.
-        fits, trust = _fit_and_assess(block, options, "H1", None)
+        fits, trust = _fit_and_assess(block, options, None, None)
         if on_failure == "raise":
             raise_on_failure(pl.DataFrame(_estimates(block, fits)), partial=True)
         held, factors, holdings = _holdings(block, fits, trust)

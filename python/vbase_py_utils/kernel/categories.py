@@ -101,7 +101,7 @@ def fit_and_assess_families(
     done: Done | None = None,
     *,
     intercept: bool,
-    cov_type: CovType,
+    cov_type: CovType | None,
 ) -> tuple[PeriodFits, Inference]:
     """Fit every period of a block as ``fit_families``, and assess the fits."""
     columns = columns_of(X)

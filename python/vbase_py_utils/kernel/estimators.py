@@ -44,14 +44,14 @@ def estimate_and_assess(
     rows: NDArray[np.intp] | None = None,
     done: Done | None = None,
     *,
-    cov_type: CovType,
+    cov_type: CovType | None,
     n_numeric: int | None = None,
     combinations: FloatArray | None = None,
 ) -> tuple[PeriodFits, Inference]:
     """Fit every period of a block as ``estimate``, and assess the fits.
 
-    ``combinations`` as for ``assess_periods``. ``cov_type`` is for the Huber fit; the MM estimate
-    has its own standard errors.
+    ``combinations`` and ``cov_type`` as for ``assess_periods``; the MM estimate has its own
+    standard errors, whatever ``cov_type`` is.
     """
     columns = columns_of(X)
     if options.estimator == "mm":

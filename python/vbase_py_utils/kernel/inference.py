@@ -105,14 +105,14 @@ def assess_periods(
     fits: PeriodFits,
     *,
     loss: Loss,
-    cov_type: CovType,
+    cov_type: CovType | None,
     rows: NDArray[np.intp] | None = None,
     combinations: FloatArray | None = None,
 ) -> Inference:
     """Assess every period of a block; X, y, w, starts and rows as ``fit_periods`` got them.
 
     ``combinations`` (T, q, k): linear combinations of a period's coefficients whose standard errors
-    are wanted instead of their own.
+    are wanted instead of their own. Without ``cov_type``: the robustness weights and nothing else.
 
     Standard errors: "HC2", W^-1 [sum psi_s(u)^2 / (1 - h) a a'] W^-1 with W = sum psi' a a' and h
     the leverage, and degrees of freedom for each; "sandwich", without 1 - h but times n/(n-k). Both
@@ -134,13 +134,19 @@ def assess_periods(
             stack, dependent = stack_periods(block, periods, room)
             if len(dependent.periods):
                 raise AssertionError("a period that was fitted has a design of full rank")
+            b = np.ldexp(fits.coefficients[periods], -stack.to_b)
+            u = stack.y - (b[:, None, :] @ stack.design)[:, 0]
+            held = np.isfinite(u).all(axis=1)  # else the estimate was too large to hold
+            if cov_type is None:
+                held &= fits.status[periods] != Status.exact_fit
+                if not held.all():
+                    stack, u = stack[held], u[held]
+                _weigh_residuals(block, stack, u, record, loss)
+                return
             record.condition_numbers[periods] = condition_numbers(stack)
             wanted = Wanted.of(stack, combinations)
             h, freedom = leverages_and_freedom(stack, wanted)
             put_rows(block, periods, h, record.leverages)
-            b = np.ldexp(fits.coefficients[periods], -stack.to_b)
-            u = stack.y - (b[:, None, :] @ stack.design)[:, 0]
-            held = np.isfinite(u).all(axis=1)  # else the estimate was too large to hold
             record.r_squared[periods] = np.where(held, r_squared(stack, u), np.nan)
             held &= fits.status[periods] != Status.exact_fit
             if not held.all():
@@ -152,6 +158,29 @@ def assess_periods(
     run_together(assess, plan_stacks(sizes, n_factors))
     record.forget_unknown()
     return record
+
+
+def _weigh_residuals(
+    block: Block, stack: Stack, u: FloatArray, record: Inference, loss: Loss
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Fill in the robustness weights at residuals u (P, n).
+
+    Also gives these in units of the scale (P, n), the scale (P,), and the weights (P, n).
+    """
+    if loss.is_quadratic:
+        # Least squares has no use for the scale, which may then be zero.
+        unit = np.sqrt(dots(u, u) / stack.sizes)
+    else:
+        unit = mad_about_zero(u, stack.ranks)
+    z = u / unit[:, None]
+    if not unit.all():
+        # A period that ran out of steps may have a scale of zero: its zero residuals are inlying.
+        z[u == 0.0] = 0.0
+    z = _at_corners(z, loss)
+    weights = loss.weight(z)
+    record.n_downweighted[stack.periods] = np.count_nonzero(weights < 1.0, axis=1)
+    put_rows(block, stack.periods, weights, record.robustness_weights)
+    return z, unit, weights
 
 
 def _assess_residuals(
@@ -171,19 +200,7 @@ def _assess_residuals(
     b (P, k) of the design, residuals u (P, n), leverages h (P, n), degrees of freedom (P, q).
     """
     periods = stack.periods
-    if loss.is_quadratic:
-        # Least squares has no use for the scale, which may then be zero.
-        unit = np.sqrt(dots(u, u) / stack.sizes)
-    else:
-        unit = mad_about_zero(u, stack.ranks)
-    z = u / unit[:, None]
-    if not unit.all():
-        # A period that ran out of steps may have a scale of zero: its zero residuals are inlying.
-        z[u == 0.0] = 0.0
-    z = _at_corners(z, loss)
-    weights = loss.weight(z)
-    record.n_downweighted[periods] = np.count_nonzero(weights < 1.0, axis=1)
-    put_rows(block, periods, weights, record.robustness_weights)
+    z, unit, weights = _weigh_residuals(block, stack, u, record, loss)
     record.robust_r_squared[periods] = r_squared(stack, u, weights)
     if cov_type == "H1":
         variances = h1_variances(stack, z, loss, wanted)

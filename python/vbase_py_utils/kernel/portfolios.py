@@ -73,6 +73,7 @@ def factor_holdings(
         run_together(
             partial(_fill, holdings, part, roots),
             np.array_split(np.arange(n_periods), 1 + n_periods // TOGETHER),
+            short_calls=True,
         )
         usable = np.arange(len(robustness_weights))[part.usable]
         factors = part.present.repeat(np.diff(part.starts), axis=0)

@@ -366,6 +366,8 @@ def _in_orthogonal_coordinates(
 ) -> tuple[Stack, Dependent]:
     """Replace the designs at ``positions`` by the Q of their QR decompositions, if of full rank."""
     k = stack.A.shape[1]
+    if not positions.size:
+        return stack, Dependent(positions, np.empty((0, k), dtype=np.bool_))
     Q, R = np.linalg.qr(stack.A[positions].transpose(0, 2, 1))
     _, lengths, directions = np.linalg.svd(R)
     rounding = np.maximum(stack.sizes[positions], k) * EPS * lengths[:, 0]
@@ -373,15 +375,14 @@ def _in_orthogonal_coordinates(
     columns = (null[:, :, None] & (np.abs(directions) > COLLINEAR_SHARE)).any(axis=1)
     deficient = null.any(axis=1)
     dependent = Dependent(stack.periods[positions[deficient]], columns[deficient])
-    if positions.size:
-        A, triangle = stack.A.copy(), np.tile(np.eye(k), (len(stack.periods), 1, 1))
-        A[positions], triangle[positions] = Q.transpose(0, 2, 1), R
-        stack.gram[positions] = stack.inverse[positions] = np.eye(k)
-        stack.score[positions] = products(A[positions], stack.y[positions])
-        stack.pivots[positions] = stack.condition[positions] = 1.0
-        stack = replace(stack, A=A, triangle=triangle)
+    A, triangle = stack.A.copy(), np.tile(np.eye(k), (len(stack.periods), 1, 1))
+    A[positions], triangle[positions] = Q.transpose(0, 2, 1), R
+    stack.gram[positions] = stack.inverse[positions] = np.eye(k)
+    stack.score[positions] = products(A[positions], stack.y[positions])
+    stack.pivots[positions] = stack.condition[positions] = 1.0
+    stack = replace(stack, A=A, triangle=triangle)
+    if deficient.any():
         full_rank = np.ones(len(A), dtype=np.bool_)
         full_rank[positions[deficient]] = False
-        if deficient.any():
-            stack = stack[full_rank]
+        stack = stack[full_rank]
     return stack, dependent
