@@ -93,7 +93,7 @@ def begin_newton(live: Live, which: NDArray[np.bool_], change: FloatArray) -> No
     saved.b[which], saved.u[which] = live.b[which], live.u[which]
     saved.s[which], saved.fresh[which] = live.s[which], live.fresh[which]
     phase.reach[which] = _reach(change[which], live.last_change[which])
-    phase.steps[which], phase.travelled[which] = 0, 0.0
+    phase.steps[which], phase.travelled[which], phase.rounding[which] = 0, 0.0, np.inf
     live.side[which], phase.inner[which], phase.outer[which] = 0, live.gram[which], 0.0
 
 
@@ -117,7 +117,7 @@ def settled(live: Live, loss: Loss, tol: float) -> NDArray[np.bool_]:
     the corner of psi that step is taken, see ``ends_of_intervals``.
     """
     phase = live.newton
-    found = phase.on & (phase.steps > 0) & (phase.rounding <= SETTLED * tol * live.s) & ~live.done
+    found = phase.on & (phase.rounding <= SETTLED * tol * live.s) & ~live.done
     some = found.nonzero()[0]
     if not some.size:
         return found
