@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import random
 import time
 from pathlib import Path
 from statistics import median
@@ -17,12 +18,19 @@ class Took(NamedTuple):
 
 
 def time_in_turn(calls, repetitions):
-    """Times (repetitions) of each of the named calls, after one that is not counted."""
+    """Times (repetitions) of each of the named calls, after one that is not counted.
+
+    In an order of its own each time: what a call finds in caches and in memory that the process
+    still holds depends on the call before it.
+    """
     times = {name: [] for name in calls}
+    shuffle = random.Random(20261129).shuffle
     for repetition in range(repetitions + 1):
-        for name, call in calls.items():
+        order = list(calls)
+        shuffle(order)
+        for name in order:
             begin = time.perf_counter(), time.process_time()
-            call()
+            calls[name]()
             if repetition:
                 took = Took(time.perf_counter() - begin[0], time.process_time() - begin[1])
                 times[name].append(took)
