@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbase_py_utils.kernel.irls import _advance, _find_sides, _start
+from vbase_py_utils.kernel.irls import _advance, _start
 from vbase_py_utils.kernel.losses import Huber
 from vbase_py_utils.kernel.newton import (
     SETTLED,
@@ -17,6 +17,7 @@ from vbase_py_utils.kernel.newton import (
 )
 from vbase_py_utils.kernel.period_fits import SolverOptions
 from vbase_py_utils.kernel.stacks import Block, columns_of, stack_periods
+from vbase_py_utils.kernel.steps import find_sides
 
 ALL = np.array([True, True])
 
@@ -76,7 +77,7 @@ TOL = 1e-10
 @pytest.fixture
 def at_rest(live):
     """The two periods as if a step of Newton had just led from here to here."""
-    _find_sides(live, Huber())
+    find_sides(live, Huber())
     assert live.side.any()
     live.last_side = live.side.copy()
     middle_row(live)
@@ -123,7 +124,7 @@ def test_the_rounding_left_grows_with_the_condition_and_with_lost_pivots(rng):
     live = _start(stack, Huber())
     begin_newton(live, np.array([True]), np.full(1, 0.01))
     live.newton.reach[:] = np.inf
-    _find_sides(live, Huber())
+    find_sides(live, Huber())
     A, u = live.A[0].copy(), live.u.copy()
     inlying = A * (live.side[0] == 0)
     kept, whole = (np.diag(np.linalg.cholesky(gram)) for gram in (inlying @ A.T, A @ A.T))

@@ -9,7 +9,7 @@ import pytest
 
 import oracle
 import problems
-from vbase_py_utils.kernel import irls, linalg, stacks
+from vbase_py_utils.kernel import irls, linalg, stacks, steps
 from vbase_py_utils.kernel.inference import assess_periods
 from vbase_py_utils.kernel.irls import fit_periods
 from vbase_py_utils.kernel.losses import Huber
@@ -31,10 +31,10 @@ def ragged_block(rng, kind, k, count):
     return X, y, w, starts
 
 
-def fit(block, monkeypatch, *, stack_cells=stacks.STACK_CELLS, gather_cells=irls.GATHER_CELLS):
+def fit(block, monkeypatch, *, stack_cells=stacks.STACK_CELLS, gather_cells=steps.GATHER_CELLS):
     with monkeypatch.context() as patch:
         patch.setattr(stacks, "STACK_CELLS", stack_cells)
-        patch.setattr(irls, "GATHER_CELLS", gather_cells)
+        patch.setattr(steps, "GATHER_CELLS", gather_cells)
         return fit_periods(*block, SolverOptions())
 
 

@@ -85,6 +85,7 @@ ORDER = {
             "newton period_fits covariance distances",
             "a phase; the record of fits; variances given a fit; how far exposures lie out",
         ),
+        ("steps", "one step of every period, by the rules of its phase"),
         (
             "irls inference redescend mm_covariance",
             "estimates the record; assesses it; the same of the last stage of MM",

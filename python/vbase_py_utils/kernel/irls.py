@@ -14,7 +14,6 @@ what a step changes, so that rounding does not blur the end of the iteration.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,28 +23,21 @@ from vbase_py_utils.kernel.linalg import (
     EPS,
     combined,
     dots,
-    least_squares,
-    outer_products,
     products,
-    solve,
-    weighted_products,
 )
 from vbase_py_utils.kernel.losses import FloatArray, Loss
 from vbase_py_utils.kernel.newton import (
     FAST_RATE,
-    MIN_NEWTON_PIVOT,
-    NEWTON_MIN_DENOMINATOR,
     NEWTON_STEPS,
     NEWTON_SWITCH,
     begin_newton,
     ends_of_intervals,
     go_back,
-    middle_row,
     out_of_reach,
     settled,
 )
 from vbase_py_utils.kernel.period_fits import Done, PeriodFits, SolverOptions, Status
-from vbase_py_utils.kernel.scale import MAD_PER_SIGMA, scale_of
+from vbase_py_utils.kernel.scale import scale_of
 from vbase_py_utils.kernel.stacks import (
     Block,
     Exposures,
@@ -64,23 +56,15 @@ from vbase_py_utils.kernel.state import (
     max_abs,
     rescale,
 )
+from vbase_py_utils.kernel.steps import find_sides, step
 from vbase_py_utils.kernel.threads import run_together
 
-# Periods with at least this many cells (n x k) are updated by _downdated: its NumPy calls for each
-# period pay off from about here.
-GATHER_CELLS = 10_000
 # The middle of the residuals is looked for within SEARCHED times what it moved last, at first as if
 # it had moved by FIRST_MOVE / sqrt(n) of itself: of 2,000 assets it moves by 4 %, of 500 by 10 %.
 SEARCHED, FIRST_MOVE = 3.0, 1.3
 # A least-squares fit that leaves less than this share of the rows' magnitude has lost six digits of
 # its residuals to rounding: a second step from them restores the digits.
 NEARLY_EXACT = 1e-6
-# Smallest squared pivot of A W A', relative to that of A A', at which the normal equations of an
-# IRLS step are used: half the digits are left, enough for a step that the next one corrects. Below
-# it the step comes from a QR decomposition. Any value from 0 to 1e-3 gives the same answers to the
-# 48,000 problems of `just campaign`: it is for the rare period whose outlying rows carry a
-# direction nearly alone.
-MIN_IRLS_PIVOT = 1e-8
 # If the scale is below COLLAPSED times the spread of the least-squares residuals, or ROUNDED times
 # the size of a typical row, the exposures fit most returns exactly: the rest is rounding.
 COLLAPSED, ROUNDED = 1e-12, 8 * EPS
@@ -171,7 +155,7 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
         if not options.loss.is_quadratic:
             end(_collapsed(stack, live), n_iter - 1, Status.exact_fit)
         if options.loss.has_newton:
-            _find_sides(live, options.loss)
+            find_sides(live, options.loss)
             end(settled(live, options.loss, options.tol), n_iter - 1, Status.converged)
         n_done = np.count_nonzero(live.done)
         if n_done == len(live.done):
@@ -278,7 +262,7 @@ def _advance(stack: Stack, live: Live, options: SolverOptions) -> NDArray[np.boo
     some_newton = bool(newton.any())
 
     # --- The step. Residuals change by what it adds to the fit.
-    db, s_newton, refused, left = _step(live, loss)
+    db, s_newton, refused, left = step(live, loss)
     du = combined(live.A, db)
     live.b, live.u = live.b + db, u - du
     # As the residuals moved: in a residual of 1e20 scales no step that matters is seen.
@@ -343,121 +327,3 @@ def _refresh(stack: Stack, live: Live, which: NDArray[np.bool_]) -> None:
         live.u[which] = stack.y[live.position[which]] - combined(live.A[which], live.b[which])
         rescale(live, which)
         live.fresh[which] = live.s[which]
-
-
-class _Step(NamedTuple):
-    """A step of P periods.
-
-    The change ``db`` (P, k) of b, the new scale ``s`` (P,) of Newton periods, a mask ``refused``
-    (P,) of periods for which no safe step exists, and the share ``left`` (P,) of the least pivot of
-    A A' that is left in the matrix of the step.
-    """
-
-    db: FloatArray
-    s: FloatArray
-    refused: NDArray[np.bool_]
-    left: FloatArray
-
-
-def _find_sides(live: Live, loss: Loss) -> None:
-    """Compute psi, and on which side rows are outlying."""
-    live.psi, live.last_side = loss.psi(live.u, live.s[:, None]), live.side
-    outlying = live.psi != live.u
-    negative = (outlying & np.signbit(live.u)).view(np.int8)
-    live.side = outlying.view(np.int8) - 2 * negative
-
-
-def _step(live: Live, loss: Loss) -> _Step:
-    """Compute one step of every period."""
-    A, u, s, newton = live.A, live.u, live.s, live.newton.on
-    if loss.is_quadratic:
-        _, db = solve(live.gram, products(A, u)[:, None])
-        return _Step(db[:, 0], s, np.zeros_like(newton), np.ones_like(s))
-
-    # --- The systems H p = A psi and H q s = outer. Of IRLS, H = A W A' with W the robustness
-    # weights; of Newton, W = psi', one for inlying rows, and outer = A (psi - psi' u) is what the
-    # outlying rows, whose psi is +-t s, add to A psi. Psi is in units of the returns.
-    some_newton = bool(newton.any())
-    if not loss.has_newton:
-        weights = loss.weight(u, s[:, None])
-        H, right = weighted_products(A, weights, weights * u, None)
-    elif A[0].size >= GATHER_CELLS:
-        H, outer = _downdated(live, loss)
-        right = np.stack([products(A, live.psi), outer], axis=1)
-    else:
-        weights, beyond = loss.weight(u, s[:, None]), None
-        if some_newton:
-            ones = (live.side == 0).astype(np.float64)
-            weights = ones if newton.all() else np.where(newton[:, None], ones, weights)
-            beyond = 1.0 - weights
-            beyond *= live.psi
-        H, right = weighted_products(A, weights, live.psi, beyond)
-    # Both right sides always: solving for one rounds differently.
-    pivots, solution = solve(H, right)
-    left = (pivots / live.pivots).min(axis=1)
-    refused = np.asarray(~(left >= np.where(newton, MIN_NEWTON_PIVOT, MIN_IRLS_PIVOT)))
-
-    # --- The step of IRLS, in delta form: db = p.
-    p = solution[:, 0]
-    for i in (refused & ~newton & ~live.done).nonzero()[0]:
-        p[i] = least_squares(A[i], u[i], loss.weight(u[i], s[i]))
-    if not some_newton:
-        return _Step(p, s, refused, left)
-
-    # --- The step of Newton, for A psi_s(u) = 0 and median|u| = MAD_PER_SIGMA s together:
-    # db = p + (s' - s) q. The median is linear along the one or two rows in the middle, which
-    # gives the new scale s'.
-    q = solution[:, 1] / s[:, None]
-    middle = middle_row(live)
-    along_p, along_q = (dots(middle, direction) for direction in (p, q))
-    denominator = MAD_PER_SIGMA + along_q
-    s_new = (0.5 * (live.low + live.high) - along_p + s * along_q) / denominator
-    refused = np.asarray(refused | ~(denominator > NEWTON_MIN_DENOMINATOR))
-    # Where IRLS found its step another way, q may be infinite.
-    db = p + np.where(newton[:, None], (s_new - s)[:, None] * q, 0.0)
-    return _Step(db, s_new, refused, left)
-
-
-def _downdated(live: Live, loss: Loss) -> tuple[FloatArray, FloatArray]:
-    """Compute A W A' (P, k, k) from A A', and for Newton the outlying rows' part of A psi (P, k).
-
-    Reads outlying rows alone, and after the first Newton step only those that have changed sides:
-    it pays for long cross-sections.
-    """
-    A, phase, side, last_side = live.A, live.newton, live.side, live.last_side
-    newton, irls = (some & ~live.done for some in (phase.on, ~phase.on))
-    if newton.any():
-        index, columns = _by_period((side != last_side) & newton[:, None])
-        new, old = side.take(index), last_side.take(index)
-        change = (new - old).astype(np.float64)
-        beyond = (np.abs(new) - np.abs(old)).astype(np.float64)
-        for i, own, some in columns:
-            rows = A[i].take(some, axis=1)
-            phase.outer[i] += rows @ change[own]
-            phase.inner[i] -= outer_products(rows, beyond[own])
-    H = np.where(phase.on[:, None, None], phase.inner, live.gram)
-    index, columns = _by_period((side != 0) & irls[:, None])
-    lost = 1.0 - live.psi.take(index) / live.u.take(index)
-    for i, own, some in columns:
-        rows = A[i].take(some, axis=1)
-        H[i] -= outer_products(rows, lost[own])
-    return H, (loss.largest_psi * live.s)[:, None] * phase.outer
-
-
-def _by_period(
-    which: NDArray[np.bool_],
-) -> tuple[NDArray[np.intp], list[tuple[int, slice, NDArray[np.intp]]]]:
-    """List where a mask (P, n) is true, as positions in its flat form.
-
-    And for each period that has any: its number, the slice of its positions, their columns.
-    """
-    n = which.shape[1]
-    index = np.flatnonzero(which)
-    bounds = np.searchsorted(index, np.arange(len(which) + 1) * n).tolist()
-    columns = index % n
-    parts = [
-        (i, slice(first, last), columns[first:last])
-        for i, (first, last) in enumerate(pairwise(bounds))
-        if last > first
-    ]
-    return index, parts
