@@ -8,10 +8,13 @@ import threading
 import time
 import weakref
 
+import numpy as np
 import pytest
 
-from vbase_py_utils.kernel import threads
-from vbase_py_utils.kernel.threads import run_together
+from vbase_py_utils.kernel import irls, threads
+from vbase_py_utils.kernel.irls import fit_periods
+from vbase_py_utils.kernel.period_fits import SolverOptions
+from vbase_py_utils.kernel.threads import idle_cores, run_together
 
 
 @pytest.fixture
@@ -59,6 +62,31 @@ def test_one_core_means_the_calling_thread(cores):
     seen = set()
     run_together(lambda _: seen.add(threading.get_ident()), range(5))
     assert seen == {threading.get_ident()}
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 1), (2, 1), (3, 1), (4, 2), (9, 4)])
+def test_half_of_the_cores_are_for_short_calls(count, most, cores):
+    cores(count)
+    assert idle_cores(short_calls=True) == most - 1
+    meet = threading.Barrier(most, timeout=20)
+    threads_seen = set()
+
+    def task(_):
+        meet.wait()
+        threads_seen.add(threading.get_ident())
+
+    run_together(task, range(2 * most), short_calls=True)
+    assert len(threads_seen) == most
+    assert threads._working == 0
+
+
+@pytest.mark.parametrize(("huber_t", "short"), [(1.345, True), (np.inf, False)])
+def test_a_robust_fit_has_short_calls_and_least_squares_has_not(huber_t, short, monkeypatch, rng):
+    asked = []
+    monkeypatch.setattr(irls, "run_together", lambda *_, **how: asked.append(how))
+    X, y = rng.standard_normal((60, 2)), rng.standard_normal(60)
+    fit_periods(X, y, None, np.arange(0, 61, 10), SolverOptions(huber_t=huber_t))
+    assert asked == [{"short_calls": short}]
 
 
 def test_callers_share_the_cores(cores):
