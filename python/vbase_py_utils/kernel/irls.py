@@ -149,20 +149,24 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
         endings.status[position] = status
         live.done |= which
 
+    def settle(n_iter: int) -> None:
+        if options.loss.has_newton:
+            find_sides(live, options.loss)
+            end(settled(live, options.loss, options.tol), n_iter, Status.converged)
+
     end(_exact_at_start(stack, live), 0, Status.exact_fit)
     for n_iter in range(1, options.max_iter + 1):
         # The least-squares estimate has no scale that could collapse.
         if not options.loss.is_quadratic:
             end(_collapsed(stack, live), n_iter - 1, Status.exact_fit)
-        if options.loss.has_newton:
-            find_sides(live, options.loss)
-            end(settled(live, options.loss, options.tol), n_iter - 1, Status.converged)
+        settle(n_iter - 1)
         n_done = np.count_nonzero(live.done)
         if n_done == len(live.done):
             return endings
         if n_done > MAX_DONE * len(live.done) and live.u.size >= LEAST_DROPPED:
             live.drop_done()
         end(_advance(stack, live, options), n_iter, Status.converged)
+    settle(options.max_iter)
     end(~live.done, options.max_iter, Status.max_iter)
     return endings
 
