@@ -109,3 +109,10 @@ def test_an_exposure_of_nothing_spoils_its_own_period_only(rng):
     second = held.usable >= 10
     assert second.sum() == 20
     assert (held.factors[~second] == 0).all()
+
+
+def test_a_singular_design_has_no_portfolios(rng):
+    X = np.zeros((6, 2))
+    X[:3, 0] = rng.standard_normal(3)  # no asset is exposed to the second factor
+    held = factor_holdings(X, [], None, np.array([0, 6]), np.ones(6), intercept=False)
+    assert held.holdings.size == 0

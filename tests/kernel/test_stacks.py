@@ -80,6 +80,26 @@ def test_a_settled_phase_ends_where_a_last_step_would_lead(kind, gather_cells, m
         assert settled.scale[t] == pytest.approx(stepped.scale[t], rel=1e-12)
 
 
+@pytest.mark.parametrize("n_periods", [6, 40, 400])
+def test_periods_that_are_done_do_not_take_part_in_the_steps_of_a_slow_one(
+    n_periods, rng, monkeypatch
+):
+    k, n = 8, 14  # so few rows that some periods take very many steps
+    steps_taken = 0
+    advance = irls._advance
+
+    def counted(stack, live, options):
+        nonlocal steps_taken
+        steps_taken += len(live.done)
+        return advance(stack, live, options)
+
+    monkeypatch.setattr(irls, "_advance", counted)
+    X, y = rng.standard_normal((n_periods * n, k)), rng.standard_normal(n_periods * n)
+    fits = fit_periods(X, y, None, np.arange(n_periods + 1) * n, SolverOptions())
+    assert fits.n_iter.max() > 3 * np.median(fits.n_iter)
+    assert steps_taken <= 4 * fits.n_iter.sum()
+
+
 @pytest.mark.parametrize("gather_cells", [ALWAYS, NEVER])
 @pytest.mark.parametrize("kind", problems.HARD_KINDS)
 def test_both_have_the_answer_of_plain_irls(kind, gather_cells, monkeypatch):

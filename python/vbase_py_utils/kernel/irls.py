@@ -48,8 +48,6 @@ from vbase_py_utils.kernel.stacks import (
     stack_periods,
 )
 from vbase_py_utils.kernel.state import (
-    LEAST_DROPPED,
-    MAX_DONE,
     NOISE,
     Live,
     NewtonPhase,
@@ -160,10 +158,9 @@ def _fit_stack(stack: Stack, options: SolverOptions) -> _Endings:
         if not options.loss.is_quadratic:
             end(_collapsed(stack, live), n_iter - 1, Status.exact_fit)
         settle(n_iter - 1)
-        n_done = np.count_nonzero(live.done)
-        if n_done == len(live.done):
+        if live.done.all():
             return endings
-        if n_done > MAX_DONE * len(live.done) and live.u.size >= LEAST_DROPPED:
+        if live.is_mostly_done():
             live.drop_done()
         end(_advance(stack, live, options), n_iter, Status.converged)
     settle(options.max_iter)

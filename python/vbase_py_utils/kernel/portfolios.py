@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vbase_py_utils.kernel.categories import Members, Part, parts_of
+from vbase_py_utils.kernel.linalg import each
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.kernel.stacks import Exposures, columns_of, exponents_of
 from vbase_py_utils.kernel.threads import run_together
@@ -118,7 +119,7 @@ def _estimator(X: FloatArray, roots: FloatArray) -> FloatArray:
     A = _ldexp(A, -exponents)
     norms = np.sqrt((A**2).sum(axis=1, keepdims=True))
     A /= norms
-    inverse = np.linalg.inv(np.linalg.qr(A.T, mode="r"))
+    inverse = each(np.linalg.inv, np.linalg.qr(A.T, mode="r")[None])[0]
     # Unlike Q this has every row to its last digits, also those of next to no weight.
     orthogonal = inverse.T @ A
     return _ldexp((inverse / norms) @ (orthogonal * roots), -exponents)

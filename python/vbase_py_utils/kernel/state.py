@@ -14,9 +14,9 @@ from vbase_py_utils.kernel.scale import Ranks, scale_of
 # Rounding in the sums of a step: that of 4,000 rows, which adds up like the root of their number.
 NOISE = 64 * EPS
 # Periods that are done leave the stack when they are more than this share of it: others are copied
-# into their places, unless the stack has less than LEAST_DROPPED rows. From 0.1 to 0.7 the time is
-# the same within noise.
-MAX_DONE, LEAST_DROPPED = 0.5, 2**12
+# into their places. From 0.1 to 0.7 the time is the same within noise; below FEW rows, where the
+# copies cost more than a step, they stay a little longer.
+MAX_DONE, MAX_DONE_OF_FEW, FEW = 0.5, 0.75, 2**12
 
 
 @dataclass(slots=True)
@@ -171,6 +171,11 @@ class Live:
     switch: FloatArray
     last_change: FloatArray
     newton: NewtonPhase
+
+    def is_mostly_done(self) -> bool:
+        """Whether the periods that are done should leave."""
+        most = MAX_DONE if self.u.size >= FEW else MAX_DONE_OF_FEW
+        return bool(np.count_nonzero(self.done) > most * len(self.done))
 
     def drop_done(self) -> None:
         """Leave out the periods that are done: others take their places in the arrays."""
