@@ -119,7 +119,8 @@ def _estimator(X: FloatArray, roots: FloatArray) -> FloatArray:
     A = _ldexp(A, -exponents)
     norms = np.sqrt((A**2).sum(axis=1, keepdims=True))
     A /= norms
-    inverse = each(np.linalg.inv, np.linalg.qr(A.T, mode="r")[None])[0]
+    triangle = np.asarray(np.linalg.qr(A.T, mode="r"))
+    inverse = each(np.linalg.inv, triangle[None])[0]
     # Unlike Q this has every row to its last digits, also those of next to no weight.
     orthogonal = inverse.T @ A
     return _ldexp((inverse / norms) @ (orthogonal * roots), -exponents)
