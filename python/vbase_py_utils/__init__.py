@@ -1,11 +1,11 @@
 """Robust cross-sectional factor returns over long Polars panels."""
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 # Watches forks from now on, so that a forked process can tell that it is one.
 import vbase_py_utils.forks as _forks  # noqa: F401 - importing it is what it is for
 
-if _TYPE_CHECKING:
+if TYPE_CHECKING:
     from vbase_py_utils import plots as plots
     from vbase_py_utils.analyse.premia import fama_macbeth
     from vbase_py_utils.errors import FitError, PanelError, VbaseError
@@ -91,16 +91,16 @@ _MODULES = {
     "risk.specific_risk": ("specific_risk",),
 }
 
-if not _TYPE_CHECKING:  # where any name would be an attribute
+if not TYPE_CHECKING:  # a type checker would take any name for an attribute
 
     def __getattr__(name: str) -> object:
-        """Load a public name, or the module ``plots``, when it is first used."""
+        """Load a public name, or a module in which public names are, when it is first used."""
         from importlib import import_module  # noqa: PLC0415 - its name would be public
 
         if name == "__version__":
             return import_module("importlib.metadata").version("vbase-py-utils")
-        if name == "plots":
-            return import_module(f"{__name__}.plots")
+        if name in {"plots", *(module.partition(".")[0] for module in _MODULES)}:
+            return import_module(f"{__name__}.{name}")
         for module, names in _MODULES.items():
             if name in names:
                 value = getattr(import_module(f"{__name__}.{module}"), name)

@@ -103,6 +103,14 @@ class PanelError(VbaseError, ValueError):
         return cls(f"{what} is {type_name(dtype)}, expected a numeric type: cast it first")
 
     @classmethod
+    def unequal_lengths(cls, column: str, rows: int, first: str, expected: int) -> Self:
+        """Build the error for a column that has not as many rows of a group as the ``first``."""
+        return cls(
+            f"column {quoted(column)} has {_row_count(rows, at_least=False)} of a group, expected "
+            f"{expected} as in column {quoted(first)}, or a single number"
+        )
+
+    @classmethod
     def no_numbers(cls, column: str, count: int, example: str) -> Self:
         """Build the error for text where numbers should be."""
         rows = _row_count(count, at_least=False)

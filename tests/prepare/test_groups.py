@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +12,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from vbase_py_utils import PanelError, zscore
 from vbase_py_utils.prepare.formulas import (
     normal_scores,
     weights_of_caps,
@@ -104,3 +107,57 @@ def test_the_cut_of_weights_that_fall_by_halves():
         )
         # A larger ceiling would be too large: the largest share is the limit.
         assert cut.max() / cut.sum() == pytest.approx(share) or share > 1 / 2
+
+
+# --- columns of other lengths
+
+EMPTY = pl.DataFrame({"g": [1, 1, 2], "x": [1.0, 2.0, 3.0]}).head(0)
+ONE_NUMBER = {"literal": pl.lit(2.0), "sum": pl.col("x").sum(), "first": pl.col("x").first()}
+
+
+@pytest.mark.parametrize("number", ONE_NUMBER)
+def test_one_number_counts_for_all_rows_however_many_they_are(number):
+    frame = pl.DataFrame({"g": [1, 1, 1, 2, 3, 3], "x": [1.0, 2.0, 4.0, 3.0, 5.0, 5.0]})
+    weighted, plain = (zscore("x", weights=w) for w in (ONE_NUMBER[number], None))
+    for query in (pl.DataFrame.select, pl.DataFrame.with_columns):
+        assert_frame_equal(query(frame, weighted.over("g")), query(frame, plain.over("g")))
+        assert_frame_equal(query(EMPTY, weighted), query(EMPTY, plain))
+    none = pl.col("x").filter(pl.col("x") > 9)
+    answer = frame.group_by("g").agg(zscore(none, weights=ONE_NUMBER[number]))
+    assert answer["x"].to_list() == [[], [], []]
+
+
+WRONG = {
+    "none of a group": (pl.col("w").filter("k"), "column 'w' has 0 rows of a group, expected 2"),
+    "more than the group": (pl.col("w").append(pl.col("w")), "column 'w' has 4 rows of a group"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_columns_of_other_lengths_are_refused(what, lazy):
+    frame = pl.DataFrame(
+        {"g": [1, 1, 2, 2], "x": [1.0, 2.0, 3.0, 5.0], "w": [1.0, 9.0, 2.0, 1.0],
+         "k": [True, True, False, False]}
+    )  # fmt: skip
+    weights, message = WRONG[what]
+    query = frame.lazy().group_by("g").agg(zscore("x", weights=weights))
+    with pytest.raises(PanelError, match=message):
+        query.collect(engine="streaming" if lazy else "in-memory")
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["zscore('x')", "rank_normal('x')", "neutralize('x', ['x'])", "huber_residuals('x', 'y')"],
+)
+def test_frames_of_answers_can_be_pickled(code):
+    # In a process that is killed: Polars waits for itself if the lists are in memory of Arrow.
+    script = f"""
+import pickle, numpy as np, polars as pl
+from vbase_py_utils import huber_residuals, neutralize, rank_normal, zscore
+x = np.random.default_rng(0).standard_normal(60)
+frame = pl.DataFrame({{"x": x, "y": x[::-1]}})
+for _ in range(500):
+    pickle.dumps(frame.with_columns({code}.shift(1)))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

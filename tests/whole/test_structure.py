@@ -146,10 +146,15 @@ def test_public_names_load_neither_scipy_nor_what_draws(name):
     assert set(loaded_by(f"from vbase_py_utils import {name}")) <= there
 
 
+def test_modules_of_public_names_are_attributes():
+    code = "import vbase_py_utils as v; print(v.errors.PanelError.__name__, v.risk.__name__)"
+    assert run(code).stdout.split() == ["PanelError", "vbase_py_utils.risk"]
+
+
 def test_public_names_are_where_a_type_checker_finds_them():
     tree = ast.parse(MODULES["__init__"].read_text(encoding="utf-8"))
     [seen] = [
-        n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "_TYPE_CHECKING"
+        n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"
     ]
     written = {
         node.module: tuple(alias.name for alias in node.names)

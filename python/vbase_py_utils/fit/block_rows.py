@@ -117,8 +117,8 @@ def _conditions(
 ) -> Iterator[NDArray[np.bool_]]:
     """Whether each row meets a condition, for each condition that some row does not meet."""
     for name in names:
-        # A finite sum shows that every number is finite. If a sum of such numbers overflows, all of
-        # them meet the condition, which is harmless.
+        # A finite sum shows that every number is finite. Where a sum of finite numbers overflows,
+        # the condition is needless, and holds for all rows.
         if not math.isfinite(rows[name].sum()):
             yield np.isfinite(rows[name].to_numpy())
     for name in spec.inner_categories:

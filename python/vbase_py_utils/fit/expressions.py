@@ -240,10 +240,17 @@ def _residuals(
         products = fitted_values([np.abs(x) for x in X], np.abs(coefficients), block.starts)
         largest = partial(_largest, where=np.isfinite(residuals), starts=block.starts)
         residuals[largest(np.abs(residuals)) <= rounding * largest(products)] = np.nan
+    return in_lists(groups.name, _series([residuals])[0], block.starts)
+
+
+def in_lists(name: str, values: pl.Series, starts: NDArray[np.intp]) -> pl.Series:
+    """Lay out values as lists: list g has those from ``starts[g]`` to ``starts[g + 1]``."""
     import pyarrow as pa  # noqa: PLC0415 - coefficients do without
 
-    values = _series([residuals])[0].to_arrow()
-    return pl.Series(groups.name, pa.LargeListArray.from_arrays(block.starts, values))
+    lists = pl.Series(name, pa.LargeListArray.from_arrays(starts, values.to_arrow()))
+    # A copy, in memory of Polars: to free Arrow's a thread of Polars would wait for Python's lock,
+    # which whoever pickles a frame holds while waiting for that thread.
+    return lists.gather(np.arange(len(lists)))
 
 
 def _largest(

@@ -9,11 +9,10 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from vbase_py_utils.errors import PanelError
-from vbase_py_utils.fit.expressions import IntoColumn, as_column, role_of
+from vbase_py_utils.fit.expressions import IntoColumn, as_column, in_lists, role_of
 from vbase_py_utils.kernel.losses import FloatArray
 from vbase_py_utils.panel import holds_numbers
 
@@ -83,8 +82,7 @@ class Groups:
 
     def lists(self, values: FloatArray, name: str = "") -> pl.Series:
         """Lay out values as a list for each group, null for NaN."""
-        flat = pl.Series(values, nan_to_null=True).to_arrow()
-        return pl.Series(name, pa.LargeListArray.from_arrays(self.starts, flat))
+        return in_lists(name, pl.Series(values, nan_to_null=True), self.starts)
 
     def runs(self, most: int) -> Iterator[tuple[slice, Groups]]:
         """Cut into runs of whole groups of about ``most`` rows."""
@@ -116,17 +114,8 @@ def of_groups(
 
 def _call(lists: list[pl.Series], formula: Formula, roles: list[str], together: int) -> pl.Series:
     """Apply a formula to lists, one for each group, of each column."""
-    columns = [_numbers(*pair) for pair in zip(lists, roles, strict=True)]
-    sizes = [column.list.len().to_numpy() for column in lists]
-    # Where a column is a literal, groups have one value each, or all of them a single one.
-    longest = np.max(np.broadcast_arrays(*sizes), axis=0)
-    groups = Groups(np.append(0, np.cumsum(longest, dtype=np.intp)))
-    columns = [
-        values
-        if np.array_equal(own, longest)
-        else np.repeat(np.broadcast_to(values, longest.shape), longest)
-        for values, own in zip(columns, sizes, strict=True)
-    ]
+    groups = Groups(np.append(0, np.cumsum(lists[0].list.len().to_numpy(), dtype=np.intp)))
+    columns = [_column_of(groups, lists[0], *pair) for pair in zip(lists, roles, strict=True)]
     answer = np.empty(groups.starts[-1])
     with np.errstate(all="ignore"):
         for rows, some in groups.runs(together):
@@ -138,6 +127,25 @@ def _finite(values: FloatArray) -> FloatArray:
     """Put NaN for infinite values."""
     infinite = np.isinf(values)
     return np.where(infinite, np.nan, values) if infinite.any() else values
+
+
+def _column_of(groups: Groups, first: pl.Series, lists: pl.Series, role: str) -> FloatArray:
+    """Give the values of a column row by row, as many in each group as the ``first`` has.
+
+    A number instead of a column counts for all rows, whether it is one or one for each group.
+    """
+    values, sizes = _numbers(lists, role), lists.list.len().to_numpy()
+    if np.array_equal(sizes, groups.sizes):
+        return values
+    if (sizes == 1).all():
+        return groups.spread(np.broadcast_to(values, groups.sizes.shape))
+    differs = int(np.argmax(sizes != groups.sizes))
+    raise PanelError.unequal_lengths(
+        lists.name,
+        int(np.resize(sizes, len(groups.sizes))[differs]),
+        first.name,
+        int(groups.sizes[differs]),
+    )
 
 
 def _numbers(lists: pl.Series, role: str) -> FloatArray:
