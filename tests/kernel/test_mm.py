@@ -279,7 +279,7 @@ def test_a_start_that_ran_out_of_steps_is_said_so(rng):
     for _ in range(30):
         X, y, w = problems.hard(rng, "cauchy", 40, 3)
         start_weights = w * mm_oracle.exposure_weights(X)
-        for max_iter in (4, 6, 8, 12):
+        for max_iter in (3, 5, 7, 11):
             options = SolverOptions(max_iter=max_iter)
             start = fit_periods(X, y, start_weights, np.array([0, 40]), options)
             fits, _ = fit(X, y, w, max_iter=max_iter)
