@@ -108,7 +108,7 @@ class Ranks:
         some.sort(axis=1)
         # The padding is zero, and sorts below.
         first = (n - self.sizes) + (self.sizes - 1) // 2 - n_below
-        second = first + (1 - self.sizes % 2)
+        second = first + ~self.odd
         found = (first >= 0) & (second < counts)
         every = np.arange(n_periods)
         first[~found] = second[~found] = 0
