@@ -53,6 +53,20 @@ def slow_errors(X, y, w, fit):
     return oracle.std_errors(X, y, w, fit, cov_type=kind_wanted[0])
 
 
+def test_robustness_weights_alone_are_those_of_the_full_assessment(rng):
+    X, y = rng.standard_normal((90, 2)), rng.standard_t(2, 90)
+    y[30:60] = X[30:60] @ [1.0, 2.0]  # an exact fit, which has no weights
+    w, starts = rng.lognormal(0, 1, 90), np.array([0, 30, 60, 90])
+    for huber_t in (1.345, np.inf):
+        fits, full = assess(X, y, w, starts, "H1", huber_t=huber_t)
+        alone = assess_periods(X, y, w, starts, fits, loss=Huber(huber_t), cov_type=None)
+        np.testing.assert_array_equal(alone.robustness_weights, full.robustness_weights)
+        assert np.isnan(alone.robustness_weights[30:60]).all()
+        assert np.isfinite(np.delete(alone.robustness_weights, np.s_[30:60])).all()
+        assert np.isnan(alone.std_errors).all()
+        assert np.isnan(alone.leverages).all()
+
+
 # --- published numbers
 
 

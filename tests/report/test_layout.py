@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 
 from charts import dates, quality_of, wide_of
 from vbase_py_utils import plots
+from vbase_py_utils.plots.axes import label_names
 from vbase_py_utils.report import page, pictures
-from vbase_py_utils.report.layout import lay_out
+from vbase_py_utils.report.layout import GAP, TICK, lay_out
 
 LONG = [f"a rather long name of factor {i}" for i in range(6)]
 
@@ -38,7 +39,14 @@ def weights(n_periods, names):
     )
 
 
+def ends_with_a_label(ax):
+    ax.plot([0, 1], [0, 1])
+    ax.set_xlim(0, 1)
+    label_names(ax.xaxis, ["first", "a label at the end of the axis"])
+
+
 CHARTS = {
+    "end": ends_with_a_label,
     "dates": lambda ax: plots.cumulative_returns(wide_of(dates(90), 3), ax=ax),
     "numbers": lambda ax: plots.cumulative_returns(wide_of(range(40), 7), ax=ax),
     "a period": lambda ax: plots.cumulative_returns(wide_of([1], 1), ax=ax),
@@ -126,6 +134,16 @@ def test_a_colour_bar_stands_beside_its_cells():
         assert cells.y0 < bar.y0 < bar.y1 < cells.y1
         if chart == "squares":
             assert cells.width == pytest.approx(cells.height, rel=0.01)
+
+
+def test_names_of_rows_stand_beside_their_cells():
+    figure, ax, _ = laid_out("squares")
+    cells = ax.get_window_extent()
+    beside = [text for text in ax.texts if text.get_text() in LONG and not text.get_rotation()]
+    assert len(beside) == len(LONG)
+    gap = (TICK + GAP) * figure.dpi / 72
+    for text in beside:
+        assert cells.x0 - text.get_window_extent().x1 == pytest.approx(gap, abs=2)
 
 
 def test_a_picture_is_drawn_once(monkeypatch):

@@ -112,7 +112,7 @@ def gram_of(A: FloatArray) -> FloatArray:
     """Compute A A' (P, k, k) of A (P, k, n)."""
     if A.shape[1] >= MANY_COLUMNS:
         return np.asarray(A @ A.transpose(0, 2, 1))
-    # Of a copy: of one array NumPy would call for the product with its own transpose.
+    # For one array given twice NumPy calls the product with its own transpose: hence a copy.
     gram = np.empty((len(A), A.shape[1], A.shape[1]))
     for some in pieces(A):
         np.matmul(A[some].copy(), A[some].transpose(0, 2, 1), out=gram[some])

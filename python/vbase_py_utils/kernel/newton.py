@@ -136,7 +136,7 @@ def settled(live: Live, loss: Loss, tol: float) -> NDArray[np.bool_]:
 
 
 def middle_row(live: Live) -> FloatArray:
-    """Mean of sign(u) a over the one or two rows in the middle of |u|, noted, of each (P, k)."""
+    """Mean (P, k) of sign(u) a over the one or two rows in the middle of |u|, which it notes."""
     size = np.abs(live.u)
     every = np.arange(len(size))
     first = (size == live.low[:, None]).argmax(axis=1)

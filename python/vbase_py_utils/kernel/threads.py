@@ -59,9 +59,9 @@ def run_together(
     """Call ``task`` on every item, on this thread and on as many more as there are idle cores.
 
     Items are independent of each other. The first exception ends the work and is raised.
-    ``short_calls``: that the task makes many calls to NumPy of some microseconds, for each of which
-    threads wait for Python's lock; half of the cores are then enough. On two cores a second thread
-    costs such a task up to two fifths more CPU time, and it ends hardly sooner.
+    ``short_calls``: the task makes many calls to NumPy that take some microseconds each, and at
+    each of them threads wait for Python's lock. It then gets half of the cores: on two, a second
+    thread costs up to two fifths more CPU time, and saves hardly any by the clock.
     """
     waiting = deque(items)
 
