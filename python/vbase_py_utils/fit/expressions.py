@@ -248,8 +248,8 @@ def in_lists(name: str, values: pl.Series, starts: NDArray[np.intp]) -> pl.Serie
     import pyarrow as pa  # noqa: PLC0415 - coefficients do without
 
     lists = pl.Series(name, pa.LargeListArray.from_arrays(starts, values.to_arrow()))
-    # A copy, in memory of Polars: freeing Arrow's needs Python's lock. Whoever pickles a frame holds
-    # the lock while waiting for a thread of Polars, which would wait for the lock.
+    # A copy, in memory of Polars. Freeing Arrow's needs Python's lock; who pickles a frame holds it
+    # while waiting for a thread of Polars, which would wait for the lock.
     return lists.gather(np.arange(len(lists)))
 
 
